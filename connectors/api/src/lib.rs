@@ -1,0 +1,1 @@
+//! What a connector implements, the formats, and the conformance suite.

@@ -1,0 +1,1 @@
+//! Generated records as a source.

@@ -1,0 +1,2 @@
+//! The wasmill binary.
+fn main() {}

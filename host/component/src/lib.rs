@@ -1,0 +1,1 @@
+//! Runs operators as WebAssembly components: the only crate that names wasmtime.

@@ -1,0 +1,1 @@
+//! The dataflow engine: the only crate that names timely.

@@ -1,0 +1,1 @@
+//! Built-in operators as pure state machines: windows and their aggregates.

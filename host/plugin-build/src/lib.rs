@@ -1,0 +1,1 @@
+//! Finds the toolchain for a plugin's language and makes its component.

@@ -1,0 +1,181 @@
+//! Keys: their canonical bytes, their hash and their key group.
+//!
+//! The encoding is written down here and never changes, since key groups of checkpoints depend on it. A key is the
+//! encoding of its columns one after the other. Compared as bytes, encoded keys stand in the natural order of their
+//! values, column by column:
+//!
+//! | value | bytes |
+//! |---|---|
+//! | null | `00` |
+//! | boolean | `01`, then `00` or `01` |
+//! | int64, timestamp | `01`, then 8 bytes big-endian with the sign bit flipped |
+//! | float64 | `01`, then 8 bytes big-endian: the bits, all flipped where negative, else the sign bit flipped; -0.0 is 0.0, every NaN is the one of bits `7ff8000000000000` |
+//! | utf8, binary, json | `01`, then the bytes with each `00` written as `00 ff`, then `00 01` |
+
+use std::hash::{BuildHasher, Hasher};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::column::Value;
+use crate::id::{KeyGroup, WorkerIndex};
+
+/// The default number of key groups.
+pub const KEY_GROUPS_DEFAULT: u16 = 256;
+
+/// Appends the canonical bytes of one value.
+pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.push(0),
+        Value::Boolean(v) => out.extend([1, u8::from(v)]),
+        Value::Int64(v) | Value::Timestamp(v) => out.extend(encode_int64(v)),
+        Value::Float64(v) => {
+            out.push(1);
+            out.extend(sortable_float(v).to_be_bytes());
+        }
+        Value::Utf8(v) | Value::Json(v) => {
+            out.push(1);
+            encode_bytes(v.as_bytes(), out);
+        }
+        Value::Binary(v) => {
+            out.push(1);
+            encode_bytes(v, out);
+        }
+    }
+}
+
+/// The canonical bytes of an integer that is not null.
+pub fn encode_int64(value: i64) -> [u8; 9] {
+    let mut bytes = [1; 9];
+    bytes[1..].copy_from_slice(&sortable_int(value));
+    bytes
+}
+
+/// 8 bytes that compare as the integer does.
+pub fn sortable_int(value: i64) -> [u8; 8] {
+    (value as u64 ^ 1 << 63).to_be_bytes()
+}
+
+/// A number whose order among unsigned integers is the float's: -infinity, ..., 0, ..., infinity, NaN.
+pub fn sortable_float(value: f64) -> u64 {
+    const NAN: u64 = 0x7ff8_0000_0000_0000;
+    let bits = if value.is_nan() {
+        NAN
+    } else if value == 0.0 {
+        0
+    } else {
+        value.to_bits()
+    };
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+/// Appends bytes so that the end is known and the order is kept.
+pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        out.push(byte);
+        if byte == 0 {
+            out.push(0xff);
+        }
+    }
+    out.extend([0, 1]);
+}
+
+/// The hash of an encoded key: XXH3-64 with seed 0, for ever.
+pub fn hash(encoded: &[u8]) -> u64 {
+    xxh3_64(encoded)
+}
+
+/// The key group of a hash: its upper 32 bits, scaled to `groups`.
+pub fn group(hash: u64, groups: u16) -> KeyGroup {
+    KeyGroup((((hash >> 32) * u64::from(groups)) >> 32) as u16)
+}
+
+/// The worker that owns a key group: contiguous, evenly sized ranges of groups.
+pub fn owner(group: KeyGroup, groups: u16, workers: u32) -> WorkerIndex {
+    WorkerIndex((u64::from(group.0) * u64::from(workers) / u64::from(groups)) as u32)
+}
+
+/// Hash tables over key hashes: the hash is already uniform, so it is taken as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TakeHash;
+
+impl BuildHasher for TakeHash {
+    type Hasher = TakenHash;
+
+    fn build_hasher(&self) -> TakenHash {
+        TakenHash(0)
+    }
+}
+
+/// The hasher of [`TakeHash`].
+#[derive(Clone, Copy, Debug)]
+pub struct TakenHash(u64);
+
+impl Hasher for TakenHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(value: Value<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(value, &mut out);
+        out
+    }
+
+    #[test]
+    fn the_encoding_is_fixed() {
+        assert_eq!(bytes(Value::Null), [0]);
+        assert_eq!(
+            bytes(Value::Int64(-1)),
+            [1, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]
+        );
+        assert_eq!(bytes(Value::Float64(-0.0)), bytes(Value::Float64(0.0)));
+        assert_eq!(bytes(Value::Float64(f64::NAN)), bytes(Value::Float64(-f64::NAN)));
+        assert_eq!(bytes(Value::Utf8("a\0b")), [1, b'a', 0, 0xff, b'b', 0, 1]);
+        // XXH3-64 of the empty input, from the reference implementation.
+        assert_eq!(hash(b""), 0x2d06_8005_38d3_94c2);
+    }
+
+    #[test]
+    fn each_group_has_one_owner_and_each_worker_a_range() {
+        for workers in 1..=7 {
+            let owners: Vec<_> = (0..256).map(|g| owner(KeyGroup(g), 256, workers).0).collect();
+            assert!(owners.is_sorted());
+            assert_eq!((owners[0], owners[255]), (0, workers - 1));
+        }
+        assert_eq!(group(u64::MAX, 256), KeyGroup(255));
+        assert_eq!(group(0, 256), KeyGroup(0));
+    }
+
+    proptest! {
+        #[test]
+        fn encoded_integers_stand_in_their_order(a: i64, b: i64) {
+            prop_assert_eq!(bytes(Value::Int64(a)).cmp(&bytes(Value::Int64(b))), a.cmp(&b));
+        }
+
+        #[test]
+        fn encoded_floats_stand_in_their_order(a: f64, b: f64) {
+            prop_assume!(!a.is_nan() && !b.is_nan());
+            prop_assert_eq!(Some(bytes(Value::Float64(a)).cmp(&bytes(Value::Float64(b)))), a.partial_cmp(&b));
+        }
+
+        #[test]
+        fn encoded_pairs_of_bytes_stand_in_their_order(a: (Vec<u8>, Vec<u8>), b: (Vec<u8>, Vec<u8>)) {
+            let pair = |p: &(Vec<u8>, Vec<u8>)| [bytes(Value::Binary(&p.0)), bytes(Value::Binary(&p.1))].concat();
+            prop_assert_eq!(pair(&a).cmp(&pair(&b)), a.cmp(&b));
+        }
+    }
+}

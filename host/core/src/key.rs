@@ -14,9 +14,11 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use arrow_array::Array;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::column::Value;
+use crate::batch::{Batch, Slot};
+use crate::column::{Column, Value};
 use crate::id::{KeyGroup, WorkerIndex};
 
 /// The default number of key groups.
@@ -84,6 +86,51 @@ pub fn hash(encoded: &[u8]) -> u64 {
     xxh3_64(encoded)
 }
 
+/// The hash of each logical row's key, into `out`, which is emptied first. `key` names the key columns; without any,
+/// each row has the hash of the empty key.
+///
+/// # Panics
+/// A key column is absent.
+pub fn hashes(batch: &Batch, key: &[usize], out: &mut Vec<u64>) {
+    out.clear();
+    if let [column] = key
+        && hash_integers(batch, *column, out)
+    {
+        return;
+    }
+    let columns: Vec<_> = key.iter().map(|&column| batch.column(column)).collect();
+    let mut bytes = Vec::new();
+    out.extend((0..batch.rows()).map(|row| {
+        bytes.clear();
+        for column in &columns {
+            encode(column.value(row), &mut bytes);
+        }
+        hash(&bytes)
+    }));
+}
+
+/// The quick way for one key column of integers or timestamps. Whether it could be gone.
+fn hash_integers(batch: &Batch, column: usize, out: &mut Vec<u64>) -> bool {
+    let slot = &batch.slots()[column];
+    let (Slot::Base(values) | Slot::Dense(values)) = slot else {
+        return false;
+    };
+    let (numbers, nulls) = match values {
+        Column::Int64(a) => (a.values(), a.nulls()),
+        Column::Timestamp(a) => (a.values(), a.nulls()),
+        _ => return false,
+    };
+    let hash_at = |row: usize| match nulls {
+        Some(nulls) if nulls.is_null(row) => hash(&[0]),
+        _ => hash(&encode_int64(numbers[row])),
+    };
+    match (slot, batch.selection()) {
+        (Slot::Base(_), Some(selection)) => out.extend(selection.iter().map(|&row| hash_at(row as usize))),
+        _ => out.extend((0..batch.rows()).map(hash_at)),
+    }
+    true
+}
+
 /// The key group of a hash: its upper 32 bits, scaled to `groups`.
 pub fn group(hash: u64, groups: u16) -> KeyGroup {
     KeyGroup((((hash >> 32) * u64::from(groups)) >> 32) as u16)
@@ -127,6 +174,8 @@ impl Hasher for TakenHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Hidden;
+    use crate::watermark::RowWatermarks;
     use proptest::prelude::*;
 
     fn bytes(value: Value<'_>) -> Vec<u8> {
@@ -147,6 +196,31 @@ mod tests {
         assert_eq!(bytes(Value::Utf8("a\0b")), [1, b'a', 0, 0xff, b'b', 0, 1]);
         // XXH3-64 of the empty input, from the reference implementation.
         assert_eq!(hash(b""), 0x2d06_8005_38d3_94c2);
+    }
+
+    #[test]
+    fn rows_have_the_hash_of_their_encoded_key_in_every_form() {
+        let ints = Column::Int64(vec![Some(7), None, Some(-7), Some(7)].into());
+        let text = Column::Utf8(vec![Some("a"), Some("b"), None, Some("")].into());
+        let hidden = Hidden {
+            times: vec![0; 4].into(),
+            watermarks: RowWatermarks::Constant(0),
+            order: None,
+        };
+        let whole = Batch::new(vec![Slot::Base(ints), Slot::Base(text), Slot::Absent], hidden);
+        let mut found = Vec::new();
+        for batch in [whole.clone(), whole.select(&[1, 3])] {
+            for key in [&[][..], &[0], &[1], &[1, 0]] {
+                hashes(&batch, key, &mut found);
+                let expect: Vec<u64> = (0..batch.rows())
+                    .map(|row| {
+                        let encoded: Vec<u8> = key.iter().flat_map(|&c| bytes(batch.column(c).value(row))).collect();
+                        hash(&encoded)
+                    })
+                    .collect();
+                assert_eq!(found, expect, "{key:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,17 @@
-//! Windows over event time, as planned.
+//! Windows over event time: how they are planned, and the arithmetic that assigns rows to them.
+//!
+//! A sliding window is a row of *panes*, the stretches between two neighbouring bounds of any windows; a tumbling
+//! window is one pane. Each row falls into one pane whatever the number of its windows. Windows and panes are numbered
+//! along the time axis, so a window is a range of panes and a pane lies in a range of windows.
+//!
+//! Panes of sliding windows: Li et al., "No Pane, No Gain", SIGMOD Record 34(1), 2005.
+
+mod civil;
 
 use std::sync::Arc;
 
 use crate::time::Micros;
+use civil::CivilClock;
 
 /// How rows are assigned to windows. Windows are half-open: [start, end).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +35,10 @@ pub enum WindowSpec {
 }
 
 /// Where windows begin: at multiples of their step from midnight of 1970-01-01 in the time zone, plus the offset.
+///
+/// In a time zone the civil clock counts: a day has 23 hours when the clock is put forward and 25 when it is put back. A
+/// bound that the clock skips falls on the moment of the change; time that the clock repeats belongs to the windows that
+/// are open then. Windows whose bounds divide an hour keep their length instead: an hourly window always has one hour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alignment {
     /// Moves every beginning later.
@@ -43,4 +56,299 @@ pub enum Late {
     Port,
     /// It becomes a dead letter.
     DeadLetter,
+}
+
+/// A window's number along the time axis. 128 bits: microsecond windows at either end of time have neighbours too.
+pub type WindowNumber = i128;
+
+/// A pane's number along the time axis.
+pub type PaneNumber = i128;
+
+/// Numbers that follow one another, both ends included; empty where `first > last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first number.
+    pub first: i128,
+    /// The last number.
+    pub last: i128,
+}
+
+impl Span {
+    /// Whether there is no number in it.
+    pub fn is_empty(self) -> bool {
+        self.first > self.last
+    }
+
+    /// Whether it holds this number.
+    pub fn contains(self, number: i128) -> bool {
+        self.first <= number && number <= self.last
+    }
+}
+
+/// A stretch of time whose rows have the same windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pane {
+    /// Its number.
+    pub number: PaneNumber,
+    /// Its first microsecond.
+    pub first: i64,
+    /// Its last microsecond.
+    pub last: i64,
+    /// The windows that it lies in. None where windows are shorter than the distance between them.
+    pub windows: Span,
+}
+
+/// The time zone is not in the bundled database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a time zone; write an IANA name such as \"America/New_York\"")]
+pub struct UnknownTimeZone(pub Arc<str>);
+
+/// The arithmetic of a [`WindowSpec`]. Bounds beyond the ends of time stop there.
+#[derive(Clone, Debug)]
+pub struct Assigner {
+    size: i128,
+    every: i128,
+    offset: i128,
+    clock: Option<CivilClock>,
+}
+
+impl Assigner {
+    /// The arithmetic of these windows.
+    ///
+    /// # Errors
+    /// The time zone is unknown.
+    pub fn new(spec: &WindowSpec) -> Result<Self, UnknownTimeZone> {
+        let (size, every, alignment) = match spec {
+            WindowSpec::Tumbling { size, alignment } => (size, size, alignment),
+            WindowSpec::Sliding { size, every, alignment } => (size, every, alignment),
+        };
+        let step = gcd(size.0, every.0);
+        let clock = match &alignment.time_zone {
+            None => None,
+            Some(name) => Some(CivilClock::new(name, step).ok_or_else(|| UnknownTimeZone(Arc::clone(name)))?),
+        };
+        Ok(Self {
+            size: i128::from(size.0),
+            every: i128::from(every.0),
+            offset: i128::from(alignment.offset.0),
+            clock,
+        })
+    }
+
+    /// The pane that holds `time`.
+    pub fn pane(&self, time: i64) -> Pane {
+        let reading = self.reading(time) - self.offset;
+        let step = reading.div_euclid(self.every);
+        let (whole, rest) = (self.size / self.every, self.size % self.every);
+        let begin = step * self.every;
+        let (number, from, to, windows) = if rest == 0 {
+            (step, begin, begin + self.every, step - whole + 1)
+        } else if reading < begin + rest {
+            (2 * step, begin, begin + rest, step - whole)
+        } else {
+            (2 * step + 1, begin + rest, begin + self.every, step - whole + 1)
+        };
+        Pane {
+            number,
+            first: clamp(self.instant(from + self.offset)),
+            last: clamp(self.instant(to + self.offset) - 1),
+            windows: Span {
+                first: windows,
+                last: step,
+            },
+        }
+    }
+
+    /// The panes of a window.
+    pub fn panes(&self, window: WindowNumber) -> Span {
+        let (whole, rest) = (self.size / self.every, self.size % self.every);
+        if rest == 0 {
+            Span {
+                first: window,
+                last: window + whole - 1,
+            }
+        } else {
+            Span {
+                first: 2 * window,
+                last: 2 * (window + whole),
+            }
+        }
+    }
+
+    /// Where a window begins.
+    pub fn start(&self, window: WindowNumber) -> i64 {
+        clamp(self.instant(window * self.every + self.offset))
+    }
+
+    /// Where a window ends: the first microsecond after it.
+    pub fn end(&self, window: WindowNumber) -> i64 {
+        clamp(self.instant(window * self.every + self.offset + self.size))
+    }
+
+    /// The first window of `among` that ends after `watermark`, or the number after its last.
+    pub fn first_ending_after(&self, watermark: i64, among: Span) -> WindowNumber {
+        let (mut low, mut high) = (among.first, among.last + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.end(middle) > watermark {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+
+    fn reading(&self, time: i64) -> i128 {
+        self.clock
+            .as_ref()
+            .map_or(i128::from(time), |clock| clock.reading(time))
+    }
+
+    fn instant(&self, reading: i128) -> i128 {
+        self.clock.as_ref().map_or(reading, |clock| clock.instant(reading))
+    }
+}
+
+fn clamp(time: i128) -> i64 {
+    time.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HOUR: i64 = 3_600_000_000;
+
+    fn zoned(size_hours: u64, every_hours: u64, zone: &str) -> Assigner {
+        Assigner::new(&WindowSpec::Sliding {
+            size: Micros(size_hours * HOUR as u64),
+            every: Micros(every_hours * HOUR as u64),
+            alignment: Alignment {
+                offset: Micros::ZERO,
+                time_zone: Some(zone.into()),
+            },
+        })
+        .expect("a known zone")
+    }
+
+    fn at(text: &str) -> i64 {
+        text.parse::<jiff::Timestamp>().expect("a time").as_microsecond()
+    }
+
+    fn hours(assigner: &Assigner, time: &str) -> (String, i64) {
+        let pane = assigner.pane(at(time));
+        assert_eq!(pane.windows.first, pane.windows.last, "one window");
+        let (start, end) = (assigner.start(pane.windows.first), assigner.end(pane.windows.first));
+        assert_eq!((start, end - 1), (pane.first, pane.last));
+        (crate::time::Timestamp(start).to_string(), (end - start) / HOUR)
+    }
+
+    #[test]
+    fn a_day_in_new_york_has_23_or_25_hours_when_the_clock_changes() {
+        let day = zoned(24, 24, "America/New_York");
+        assert_eq!(hours(&day, "2013-03-09T12:00:00Z"), ("2013-03-09T05:00:00Z".into(), 24));
+        assert_eq!(hours(&day, "2013-03-10T12:00:00Z"), ("2013-03-10T05:00:00Z".into(), 23));
+        assert_eq!(hours(&day, "2013-03-11T03:59:59Z"), ("2013-03-10T05:00:00Z".into(), 23));
+        assert_eq!(hours(&day, "2013-11-03T12:00:00Z"), ("2013-11-03T04:00:00Z".into(), 25));
+        assert_eq!(hours(&day, "2013-11-04T05:00:00Z"), ("2013-11-04T05:00:00Z".into(), 24));
+    }
+
+    #[test]
+    fn a_midnight_that_the_clock_skips_falls_on_the_change() {
+        // Sao Paulo went from 23:59:59 on 2017-10-14 straight to 01:00 on the 15th, and repeated 23:00 on 2018-02-17.
+        let day = zoned(24, 24, "America/Sao_Paulo");
+        assert_eq!(hours(&day, "2017-10-15T03:00:00Z"), ("2017-10-15T03:00:00Z".into(), 23));
+        assert_eq!(hours(&day, "2018-02-18T02:30:00Z"), ("2018-02-17T02:00:00Z".into(), 25));
+    }
+
+    #[test]
+    fn an_hourly_window_has_one_hour_also_when_the_clock_changes() {
+        let hour = zoned(1, 1, "America/New_York");
+        for time in ["2013-11-03T05:30:00Z", "2013-11-03T06:30:00Z", "2013-03-10T07:30:00Z"] {
+            assert_eq!(hours(&hour, time).1, 1);
+        }
+        let six = zoned(6, 6, "America/New_York");
+        assert_eq!(hours(&six, "2013-11-03T06:30:00Z"), ("2013-11-03T04:00:00Z".into(), 7));
+        let nepal = zoned(1, 1, "Asia/Kathmandu");
+        assert_eq!(
+            hours(&nepal, "2013-11-03T06:30:00Z"),
+            ("2013-11-03T06:15:00Z".into(), 1)
+        );
+    }
+
+    #[test]
+    fn an_unknown_zone_is_refused() {
+        let alignment = Alignment {
+            offset: Micros::ZERO,
+            time_zone: Some("Mars/Olympus".into()),
+        };
+        let spec = WindowSpec::Tumbling {
+            size: Micros::SECOND,
+            alignment,
+        };
+        assert_eq!(
+            Assigner::new(&spec).map(|_| ()),
+            Err(UnknownTimeZone("Mars/Olympus".into()))
+        );
+    }
+
+    fn zones() -> impl Strategy<Value = Option<Arc<str>>> {
+        prop_oneof![
+            Just(None),
+            Just(Some("America/New_York".into())),
+            Just(Some("Australia/Lord_Howe".into())),
+            Just(Some("America/Sao_Paulo".into())),
+            Just(Some("Pacific/Apia".into())),
+        ]
+    }
+
+    fn times() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            any::<i64>(),
+            Just(i64::MIN),
+            Just(i64::MAX),
+            -5_000_000_000_000_000..5_000_000_000_000_000_i64,
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_lies_in_its_pane_and_in_each_of_its_windows_and_in_no_other(
+            size in 1..200_u64, every in 1..200_u64, unit in prop_oneof![Just(1_u64), Just(900_000_000), Just(3_600_000_000)],
+            offset in 0..10_000_000_000_u64, zone in zones(), time in times(),
+        ) {
+            prop_assume!(size / every < 50);
+            let assigner = Assigner::new(&WindowSpec::Sliding {
+                size: Micros(size * unit),
+                every: Micros(every * unit),
+                alignment: Alignment { offset: Micros(offset), time_zone: zone },
+            }).expect("a known zone");
+            let pane = assigner.pane(time);
+            prop_assert!(pane.first <= time && time <= pane.last, "{pane:?}");
+            let Span { first, last } = pane.windows;
+            for window in first - 2..=last + 2 {
+                let (start, end) = (assigner.start(window), assigner.end(window));
+                let inside = start <= time && (time < end || end == i64::MAX);
+                if pane.windows.contains(window) {
+                    prop_assert!(inside, "{window} {start} {end}");
+                    prop_assert!(assigner.panes(window).contains(pane.number));
+                    prop_assert!(start <= pane.first && (pane.last < end || end == i64::MAX));
+                } else if time > i64::MIN + 1_000_000_000_000_000 && time < i64::MAX - 1_000_000_000_000_000 {
+                    prop_assert!(!inside, "{window} {start} {end}");
+                    prop_assert!(!assigner.panes(window).contains(pane.number));
+                }
+            }
+            if pane.last < i64::MAX {
+                prop_assert!(assigner.pane(pane.last + 1).number > pane.number);
+            }
+            let after = assigner.first_ending_after(time, pane.windows);
+            prop_assert!(after == first.min(last + 1) || time == i64::MAX, "a row's own windows end after it");
+        }
+    }
 }

@@ -1,0 +1,85 @@
+//! Starts the workers, steps them until the graph has ended or the generation is aborted, and takes them down.
+
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use timely::{CommunicationConfig, WorkerConfig};
+
+use wasmill_core::fault::{Domain, Fault};
+
+use crate::abort::{Abort, Ending};
+use crate::dataflow::{Dataflow, panic_text};
+use crate::stamp::Stamp;
+
+/// How the engine runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Worker threads.
+    pub workers: NonZeroUsize,
+    /// Bytes that each producer may have on the way.
+    pub credit_bytes: u64,
+}
+
+/// Runs one generation to its end: builds the graph on each worker with `build`, and returns when every node has ended,
+/// or the reason why it was aborted.
+///
+/// # Errors
+/// The reason of the abort, or the first fault of a node or of `build`.
+pub fn run<F>(settings: &Settings, abort: &Abort, build: F) -> Result<(), Ending>
+where
+    F: Fn(&mut Dataflow<'_>) -> Result<(), Fault> + Send + Sync + 'static,
+{
+    let credit_bytes = settings.credit_bytes;
+    let config = timely::Config {
+        communication: match settings.workers.get() {
+            1 => CommunicationConfig::Thread,
+            workers => CommunicationConfig::Process(workers),
+        },
+        worker: WorkerConfig::default().idle_spin(Duration::ZERO),
+    };
+    let shared = abort.clone();
+    let build = Arc::new(build);
+    let workers = timely::execute(config, move |worker| {
+        let abort = shared.clone();
+        abort.register();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let built = worker.dataflow::<Stamp, _, _>(|scope| {
+                build(&mut Dataflow {
+                    scope,
+                    abort: abort.clone(),
+                    credit_bytes,
+                })
+            });
+            if let Err(fault) = built {
+                abort.end(Ending::Failed(fault));
+            }
+            while worker.has_dataflows() && !abort.is_set() {
+                worker.step_or_park(None);
+            }
+        }));
+        if let Err(panic) = outcome {
+            let fault = Fault::fatal(Domain::Internal, format!("a worker panicked: {}", panic_text(&*panic)));
+            abort.end(Ending::Failed(fault));
+        }
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
+        }
+    });
+    let workers = workers.map_err(|reason| {
+        Ending::Failed(Fault::fatal(
+            Domain::Internal,
+            format!("the workers could not be started: {reason}"),
+        ))
+    })?;
+    for worker in workers.join() {
+        if let Err(reason) = worker {
+            abort.end(Ending::Failed(Fault::fatal(
+                Domain::Internal,
+                format!("a worker ended badly: {reason}"),
+            )));
+        }
+    }
+    abort.ending().map_or(Ok(()), Err)
+}

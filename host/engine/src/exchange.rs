@@ -1,0 +1,101 @@
+//! Which worker a row goes to.
+
+use timely::communication::Push;
+use timely::dataflow::channels::pushers::exchange::Distributor;
+use timely::dataflow::channels::{Message, Stamp as MessageStamp};
+
+use wasmill_core::batch::{Batch, Slot};
+use wasmill_core::column::Column;
+use wasmill_core::id::WorkerIndex;
+use wasmill_core::key;
+
+use crate::parcel::Parcel;
+
+/// Which worker takes the rows of an edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The one that has them.
+    Local,
+    /// The owner of their key's group.
+    Keyed {
+        /// The key columns, by place in the stream's schema.
+        key: Vec<usize>,
+        /// The number of key groups.
+        groups: u16,
+    },
+    /// This one, whatever the row. Counted modulo the number of workers.
+    One(WorkerIndex),
+}
+
+/// Splits batches among workers. Every row of a batch goes to one of them.
+pub(crate) struct Splitter {
+    route: Route,
+    hashes: Vec<u64>,
+    /// The logical rows for each worker.
+    rows: Vec<Vec<u32>>,
+}
+
+impl Splitter {
+    pub(crate) fn new(route: Route, workers: usize) -> Self {
+        Self {
+            route,
+            hashes: Vec::new(),
+            rows: vec![Vec::new(); workers],
+        }
+    }
+
+    fn split(&mut self, batch: &Batch, key: &[usize], groups: u16) {
+        key::hashes(batch, key, &mut self.hashes);
+        let workers = self.rows.len() as u32;
+        for rows in &mut self.rows {
+            rows.clear();
+        }
+        for (row, &hash) in self.hashes.iter().enumerate() {
+            let owner = key::owner(key::group(hash, groups), groups, workers);
+            self.rows[owner.0 as usize].push(row as u32);
+        }
+    }
+}
+
+impl Distributor<Parcel> for Splitter {
+    fn partition<T: Clone, P: Push<Message<T, Parcel>>>(
+        &mut self,
+        parcel: &mut Parcel,
+        stamp: &MessageStamp<T>,
+        pushers: &mut [P],
+    ) {
+        let Some((batch, ticket)) = parcel.take() else { return };
+        match self.route.clone() {
+            Route::Local => unreachable!("local edges are not exchanged"),
+            Route::One(WorkerIndex(worker)) => {
+                let to = worker as usize % pushers.len();
+                Message::push_at(&mut Parcel::new(batch, ticket), stamp.clone(), &mut pushers[to]);
+            }
+            Route::Keyed { key, groups } => {
+                self.split(&batch, &key, groups);
+                let share = carries_text(&batch);
+                for (rows, pusher) in self.rows.iter().zip(pushers) {
+                    if rows.is_empty() {
+                        continue;
+                    }
+                    let part = match () {
+                        () if rows.len() == batch.rows() => batch.clone(),
+                        () if share => batch.select(rows),
+                        () => batch.gather(rows),
+                    };
+                    Message::push_at(&mut Parcel::new(part, ticket.clone()), stamp.clone(), pusher);
+                }
+            }
+        }
+    }
+
+    fn flush<T: Clone, P: Push<Message<T, Parcel>>>(&mut self, _: &MessageStamp<T>, _: &mut [P]) {}
+}
+
+/// Numbers are cheaper to copy than to look up later; text is not.
+fn carries_text(batch: &Batch) -> bool {
+    batch
+        .slots()
+        .iter()
+        .any(|slot| matches!(slot, Slot::Base(Column::Utf8(_) | Column::Binary(_) | Column::Json(_))))
+}

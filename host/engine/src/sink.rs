@@ -1,0 +1,37 @@
+//! Sinks in the dataflow: tasks that take batches and may work on after their input has ended.
+
+use wasmill_core::batch::Batch;
+use wasmill_core::fault::Fault;
+use wasmill_core::time::Timestamp;
+
+use crate::credit::Ticket;
+
+/// One worker's part of a sink.
+pub trait SinkTask {
+    /// Takes a batch of an input. Its bytes count as on the way until the ticket is dropped.
+    ///
+    /// # Errors
+    /// The fault ends the generation.
+    fn batch(&mut self, input: usize, batch: Batch, ticket: Option<Ticket>) -> Result<(), Fault>;
+
+    /// The merged watermark of all inputs rose; [`Timestamp::MAX`]: the input has ended.
+    ///
+    /// # Errors
+    /// The fault ends the generation.
+    fn watermark(&mut self, to: Timestamp) -> Result<(), Fault>;
+
+    /// Goes on with its work. Called after the others, and when its waker was used.
+    ///
+    /// # Errors
+    /// The fault ends the generation.
+    fn poll(&mut self) -> Result<SinkState, Fault>;
+}
+
+/// Whether a sink is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkState {
+    /// It has work under way, or waits for input: its waker says when to ask again.
+    Open,
+    /// The input has ended and all is written.
+    Finished,
+}

@@ -1,1 +1,3 @@
 //! Runs operators as WebAssembly components: the only crate that names wasmtime.
+
+mod bindings;

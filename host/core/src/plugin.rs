@@ -94,6 +94,14 @@ pub enum PluginError {
         /// The import's name.
         import: String,
     },
+    /// The component is of a world that this host does not run.
+    #[error("{path} is of the world \"{world}\", which is not served yet")]
+    NotServed {
+        /// The file.
+        path: PathBuf,
+        /// The world's name in the contract.
+        world: &'static str,
+    },
     /// The guest refused its configuration or its inputs.
     #[error("{message}")]
     Refused {

@@ -1,0 +1,40 @@
+//! What `wit-bindgen` makes of `operator.wit`: the raw types and functions under the traits of this crate.
+//!
+//! One module a world, all of them over the same `types`, so that the traits of this crate know one `Column`. The
+//! exports of a world are described by its `export!` macro only, so a component has none but those of its operator.
+
+#![expect(clippy::pedantic, reason = "generated")]
+
+/// The world `transform`, and what all worlds share.
+pub mod transform {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "transform",
+        pub_export_macro: true,
+        default_bindings_module: "wasmill_sdk::__private::bindings::transform",
+        runtime_path: "wasmill_sdk::__private::wit_bindgen::rt",
+        additional_derives: [PartialEq],
+    });
+}
+
+/// The world `aggregate`.
+pub mod aggregate {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "aggregate",
+        pub_export_macro: true,
+        default_bindings_module: "wasmill_sdk::__private::bindings::aggregate",
+        runtime_path: "wasmill_sdk::__private::wit_bindgen::rt",
+        with: {
+            "wasmill:operator/types@0.1.0": super::transform::wasmill::operator::types,
+            "wasmill:operator/log@0.1.0": super::transform::wasmill::operator::log,
+            "wasmill:operator/metrics@0.1.0": super::transform::wasmill::operator::metrics,
+        },
+    });
+}
+
+pub use aggregate::exports::wasmill::operator::aggregator;
+pub use transform::exports::wasmill::operator::transformer;
+pub use transform::wasmill::operator::types;
+#[cfg(target_arch = "wasm32")]
+pub use transform::wasmill::operator::{log, metrics};

@@ -1,1 +1,3 @@
 //! Built-in operators as pure state machines: windows and their aggregates.
+
+mod exact;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use arrow_buffer::ScalarBuffer;
 
-use crate::column::{Column, gather_values};
+use crate::column::{Column, ColumnBuilder, Value, gather_values};
 use crate::order::Order;
+use crate::schema::DataType;
 use crate::watermark::RowWatermarks;
 
 /// A visible column's values, and in which rows they stand.
@@ -278,6 +279,62 @@ pub enum OutputColumn {
     Absent,
 }
 
+/// A logical row of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct RowOf<'a> {
+    /// The batch.
+    pub batch: &'a Batch,
+    /// The logical row.
+    pub row: usize,
+}
+
+/// A batch of rows from several batches of one stream, copied, in this order.
+///
+/// # Panics
+/// There is no row, or the batches are of different streams.
+#[must_use]
+pub fn interleave(rows: &[RowOf<'_>]) -> Batch {
+    let first = rows.first().expect("there is a row").batch;
+    let slots = (0..first.slots.len()).map(|index| {
+        let data_type = match &first.slots[index] {
+            Slot::Absent => return Slot::Absent,
+            Slot::Base(column) | Slot::Dense(column) => column.data_type(),
+        };
+        let mut builder = ColumnBuilder::new(data_type, rows.len());
+        for RowOf { batch, row } in rows {
+            builder.push(match &batch.slots[index] {
+                Slot::Absent => panic!("column {index} is there in some batches only"),
+                Slot::Base(column) => column.value(batch.base_row(*row)),
+                Slot::Dense(column) => column.value(*row),
+            });
+        }
+        Slot::Base(builder.finish())
+    });
+    let watermarks: Vec<i64> =
+        rows.iter().map(|of| of.batch.hidden.watermarks.at(of.batch.base_row(of.row))).collect();
+    let order = first.hidden.order.is_some().then(|| {
+        let mut places = ColumnBuilder::new(DataType::Binary, rows.len());
+        let mut place = Vec::new();
+        for RowOf { batch, row } in rows {
+            place.clear();
+            if let Some(order) = &batch.hidden.order {
+                order.write(batch.base_row(*row), &mut place);
+            }
+            places.push(Value::Binary(&place));
+        }
+        match places.finish() {
+            Column::Binary(places) => Order::Places(places),
+            _ => unreachable!("a builder of binary values makes a binary column"),
+        }
+    });
+    let hidden = Hidden {
+        times: rows.iter().map(|of| of.batch.time(of.row)).collect::<Vec<_>>().into(),
+        watermarks: RowWatermarks::from_values(&watermarks),
+        order,
+    };
+    Batch::new(slots.collect(), hidden)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,5 +382,15 @@ mod tests {
         let whole = batch(&[0; 100]);
         let tenth: Vec<u32> = (0..10).collect();
         assert_eq!(whole.select(&tenth).size_bytes() * 10, whole.size_bytes());
+    }
+
+    #[test]
+    fn rows_of_several_batches_are_interleaved() {
+        let (a, b) = (batch(&[10, 11, 12]).select(&[0, 2]), batch(&[20]));
+        let rows = [RowOf { batch: &a, row: 1 }, RowOf { batch: &b, row: 0 }, RowOf { batch: &a, row: 0 }];
+        let all = interleave(&rows);
+        assert_eq!(*all.column(0), ints(&[12, 20, 10]));
+        assert_eq!(&*all.times(), &[12, 20, 10]);
+        assert_eq!(all.hidden().watermarks, RowWatermarks::from_values(&[12, 20, 10]));
     }
 }

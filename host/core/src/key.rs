@@ -20,6 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::batch::{Batch, Slot};
 use crate::column::{Column, Value};
 use crate::id::{KeyGroup, WorkerIndex};
+use crate::schema::DataType;
 
 /// The default number of key groups.
 pub const KEY_GROUPS_DEFAULT: u16 = 256;
@@ -41,6 +42,53 @@ pub fn encode(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Binary(v) => {
             out.push(1);
             encode_bytes(v, out);
+        }
+    }
+}
+
+/// Reads one value off the front of canonical bytes and hands it on, `visit(Value::Null)` for a null.
+///
+/// # Panics
+/// The bytes are not the encoding of a value of this type.
+pub fn decode(data_type: DataType, encoded: &mut &[u8], visit: impl FnOnce(Value<'_>)) {
+    let (there, rest) = encoded.split_first().expect("an encoded value has a first byte");
+    *encoded = rest;
+    if *there == 0 {
+        return visit(Value::Null);
+    }
+    match data_type {
+        DataType::Boolean => visit(Value::Boolean(take::<1>(encoded) == [1])),
+        DataType::Int64 => visit(Value::Int64(decode_int(take(encoded)))),
+        DataType::Timestamp => visit(Value::Timestamp(decode_int(take(encoded)))),
+        DataType::Float64 => visit(Value::Float64(float_of_sortable(u64::from_be_bytes(take(encoded))))),
+        DataType::Binary => visit(Value::Binary(&decode_bytes(encoded))),
+        DataType::Utf8 | DataType::Json => {
+            let bytes = decode_bytes(encoded);
+            let text = std::str::from_utf8(&bytes).expect("text was encoded");
+            visit(if data_type == DataType::Utf8 { Value::Utf8(text) } else { Value::Json(text) });
+        }
+    }
+}
+
+fn take<const N: usize>(encoded: &mut &[u8]) -> [u8; N] {
+    let (head, rest) = encoded.split_first_chunk().expect("an encoded value is whole");
+    *encoded = rest;
+    *head
+}
+
+fn decode_int(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ 1 << 63) as i64
+}
+
+fn decode_bytes(encoded: &mut &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        match take::<1>(encoded) {
+            [0] => match take::<1>(encoded) {
+                [0xff] => bytes.push(0),
+                _ => return bytes,
+            },
+            [byte] => bytes.push(byte),
         }
     }
 }
@@ -68,6 +116,11 @@ pub fn sortable_float(value: f64) -> u64 {
         value.to_bits()
     };
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+/// The float of a number from [`sortable_float`].
+pub fn float_of_sortable(sortable: u64) -> f64 {
+    f64::from_bits(if sortable >> 63 == 1 { sortable ^ 1 << 63 } else { !sortable })
 }
 
 /// Appends bytes so that the end is known and the order is kept.
@@ -232,6 +285,27 @@ mod tests {
         }
         assert_eq!(group(u64::MAX, 256), KeyGroup(255));
         assert_eq!(group(0, 256), KeyGroup(0));
+    }
+
+    fn check_decoded(data_type: DataType, value: Value<'_>) {
+        let encoded = bytes(value);
+        let mut rest = &encoded[..];
+        decode(data_type, &mut rest, |found| assert_eq!(found, value));
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        for data_type in DataType::ALL {
+            check_decoded(data_type, Value::Null);
+        }
+        check_decoded(DataType::Boolean, Value::Boolean(true));
+        check_decoded(DataType::Timestamp, Value::Timestamp(i64::MIN));
+        check_decoded(DataType::Float64, Value::Float64(-1.5));
+        check_decoded(DataType::Float64, Value::Float64(f64::INFINITY));
+        check_decoded(DataType::Utf8, Value::Utf8("a\0b\0"));
+        check_decoded(DataType::Json, Value::Json("{}"));
+        check_decoded(DataType::Binary, Value::Binary(&[0, 0xff, 0, 1]));
     }
 
     proptest! {

@@ -14,6 +14,7 @@ use wasmill_core::column::{Column, Scalar};
 use wasmill_core::fault::Fault;
 use wasmill_core::id::PartitionName;
 use wasmill_core::schema::{DataType, Schema};
+use wasmill_core::time::Micros;
 
 use crate::config::{ConfigProblem, Folder};
 
@@ -60,6 +61,8 @@ pub struct SourceDescription {
     pub metadata: &'static [Metadata],
     /// Whether it ends by itself.
     pub bounded: bool,
+    /// How often to look for partitions that appear later, while discovery is not complete.
+    pub discover_every: Micros,
     /// Whether it can be read again from a position.
     pub replay: Replay,
     /// Why two runs may read different records or partitions, where that is so.

@@ -3,18 +3,29 @@
 //! Framing (where do records end?) is sequential and cheap and stands in the reader; decoding is the work and happens
 //! on any worker, block by block, of only the columns that something reads.
 
+pub mod csv;
+pub mod json;
+pub mod raw;
+pub mod text;
+
+mod base64;
+mod lines;
+mod number;
+mod slots;
+mod timestamps;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use wasmill_core::batch::Batch;
 use wasmill_core::column::Column;
-use wasmill_core::fault::Fault;
-use wasmill_core::plan::SourceColumn;
-use wasmill_core::schema::{Field, Schema};
+use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::plan::{SourceColumn, TimestampFormat};
+use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::transform::Reject;
 
-use crate::config::ConfigProblem;
+use crate::config::{ConfigProblem, Step};
 
 /// A format: its name in topologies, its configuration, and its parts.
 pub trait Format: Send + Sync + 'static {
@@ -168,3 +179,103 @@ pub struct Encoded {
     /// Where each ends.
     pub ends: Vec<u32>,
 }
+
+/// The columns that a topology declared, for a format that cannot know them by itself.
+fn declared_columns<'a>(
+    format: &str,
+    declared: Option<&'a [SourceColumn]>,
+) -> Result<&'a [SourceColumn], Vec<ConfigProblem>> {
+    let Some(columns) = declared.filter(|columns| !columns.is_empty()) else {
+        let problem = ConfigProblem::at("schema", format!("a source of {format} needs a schema"));
+        return Err(vec![problem.help(
+            "schema = [{ name = \"id\", type = \"int64\" }, { name = \"note\", type = \"utf8\", nullable = true }]",
+        )]);
+    };
+    let problems: Vec<ConfigProblem> = columns
+        .iter()
+        .enumerate()
+        .filter_map(|(index, column)| {
+            let format = column.timestamp.as_ref().unwrap_or(&TimestampFormat::Rfc3339);
+            let problem = timestamps::TimestampReader::new(format).err()?;
+            Some(at_column(index, Some(problem.key), problem.message))
+        })
+        .collect();
+    if problems.is_empty() {
+        Ok(columns)
+    } else {
+        Err(problems)
+    }
+}
+
+/// A problem of a declared column.
+fn at_column(index: usize, key: Option<&str>, message: String) -> ConfigProblem {
+    let mut path = vec![Step::Key("schema".to_owned()), Step::Index(index)];
+    path.extend(key.map(|key| Step::Key(key.to_owned())));
+    ConfigProblem {
+        path,
+        message,
+        help: None,
+    }
+}
+
+/// The one column of a format that gives the record as a whole: the format's own, or the one that the topology
+/// declared in its place, under any name.
+fn whole_record_column(
+    format: &str,
+    name: &str,
+    data_type: DataType,
+    declared: Option<&[SourceColumn]>,
+) -> Result<Vec<SourceColumn>, Vec<ConfigProblem>> {
+    match declared {
+        None => Ok(vec![SourceColumn {
+            field: Field::required(name, data_type),
+            path: vec![name.to_owned()],
+            timestamp: None,
+        }]),
+        Some([column]) if column.field.data_type == data_type => Ok(vec![column.clone()]),
+        Some([column]) => Err(vec![at_column(
+            0,
+            Some("type"),
+            format!("the column of {format} is {data_type}, not {}", column.field.data_type),
+        )]),
+        Some(columns) => Err(vec![ConfigProblem::at(
+            "schema",
+            format!("{format} gives one column of type {data_type}, not {}", columns.len()),
+        )]),
+    }
+}
+
+/// A plan holds only columns that were checked.
+#[expect(clippy::needless_pass_by_value, reason = "it stands behind map_err")]
+fn format_fault(problem: timestamps::FormatProblem) -> Fault {
+    Fault::fatal(Domain::Internal, format!("a checked column: {}", problem.message))
+}
+
+/// Appends each row that `write` can write.
+fn encode_rows(
+    rows: usize,
+    out: &mut Encoded,
+    mut write: impl FnMut(usize, &mut Vec<u8>) -> Result<(), String>,
+) -> Vec<Reject> {
+    let mut rejects = Vec::new();
+    out.ends.reserve(rows);
+    for row in 0..rows {
+        let start = out.bytes.len();
+        match write(row, &mut out.bytes) {
+            Ok(()) => out
+                .ends
+                .push(u32::try_from(out.bytes.len()).expect("encoded batches hold less than 4 GiB")),
+            Err(message) => {
+                out.bytes.truncate(start);
+                rejects.push(Reject {
+                    row: row as u32,
+                    message,
+                });
+            }
+        }
+    }
+    rejects
+}
+
+#[cfg(test)]
+mod tests;

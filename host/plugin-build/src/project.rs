@@ -1,0 +1,1 @@
+//! Writes a project to start from.

@@ -15,7 +15,7 @@ use wasmill_core::time::{Micros, Timestamp};
 use crate::abort::{Abort, Ending};
 use crate::credit::Account;
 use crate::exchange::{Route, Splitter};
-use crate::operator::Node;
+use crate::operator::{Node, Sender};
 use crate::parcel::Parcel;
 use crate::ports::Ports;
 use crate::sink::{SinkState, SinkTask};
@@ -145,43 +145,61 @@ impl<'scope> Dataflow<'scope> {
         flows
     }
 
-    /// Adds a sink.
+    /// Adds a sink with `ports` outputs, for what it cannot write.
     pub fn sink(
         &mut self,
         name: &str,
         inputs: Vec<(Flow<'scope>, Route)>,
+        ports: usize,
         make: impl FnOnce(Waker) -> Box<dyn SinkTask>,
-    ) {
+    ) -> Vec<Flow<'scope>> {
         let mut node = self.node(name);
         let mut pullers = node.inputs(inputs);
+        let flows = node.outputs(ports);
         let NodeBuilder {
-            builder, waker, guard, ..
+            builder,
+            outputs,
+            waker,
+            guard,
+            ..
         } = node;
+        let account = Account::new(self.credit_bytes, waker.clone());
         let mut task = make(waker.clone());
-        builder.build_reschedule(move |_| {
+        builder.build_reschedule(move |capabilities| {
+            let mut ports = Ports::new(outputs, capabilities);
             let mut told = Timestamp::MIN;
-            let mut finished = false;
             move |frontiers: &[MutableAntichain<Stamp>]| {
                 waker.running();
-                if finished {
+                if ports.is_closed() {
                     return false;
                 }
                 guard.run(|| {
                     for (input, pull) in pullers.iter_mut().enumerate() {
                         pull_all(pull, |batch, ticket| task.batch(input, batch, ticket))?;
                     }
-                    let reached = meet_all(frontiers).map_or(Timestamp::MAX, |stamp| Timestamp(stamp.watermark));
+                    let frontier = meet_all(frontiers);
+                    let reached = frontier.map_or(Timestamp::MAX, |stamp| Timestamp(stamp.watermark));
                     if reached > told {
                         told = reached;
                         task.watermark(reached)?;
                     }
-                    finished = task.poll()? == SinkState::Finished;
+                    match task.poll(&mut Sender::of_state(&mut ports, &account))? {
+                        SinkState::Finished => ports.close(),
+                        SinkState::Open { earliest } => {
+                            let epoch = frontier.map_or(ports.at().epoch, |stamp| stamp.epoch);
+                            ports.advance(Stamp {
+                                epoch,
+                                watermark: earliest.min(reached).0,
+                            });
+                        }
+                    }
                     Ok(())
                 });
                 // The node stays although its input has ended, as long as it has something to write.
-                !finished
+                !ports.is_closed()
             }
         });
+        flows
     }
 
     fn node(&self, name: &str) -> NodeBuilder<'scope> {

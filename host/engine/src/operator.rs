@@ -31,9 +31,28 @@ pub(crate) struct Node {
     pub(crate) frontier: Option<Stamp>,
 }
 
-struct Sender<'a> {
+/// Sends what a node emits.
+pub(crate) struct Sender<'a> {
     ports: &'a mut Ports,
     ticket: TicketOf<'a>,
+}
+
+impl<'a> Sender<'a> {
+    /// For what is made of an input batch.
+    fn of_input(ports: &'a mut Ports, ticket: Option<Ticket>) -> Self {
+        Self {
+            ports,
+            ticket: TicketOf::Input(ticket),
+        }
+    }
+
+    /// For what comes from state.
+    pub(crate) fn of_state(ports: &'a mut Ports, account: &'a Arc<Account>) -> Self {
+        Self {
+            ports,
+            ticket: TicketOf::State(account),
+        }
+    }
 }
 
 enum TicketOf<'a> {
@@ -63,10 +82,7 @@ impl Node {
     }
 
     pub(crate) fn take(&mut self, input: usize, batch: Batch, ticket: Option<Ticket>) -> Result<(), Fault> {
-        let mut out = Sender {
-            ports: &mut self.ports,
-            ticket: TicketOf::Input(ticket),
-        };
+        let mut out = Sender::of_input(&mut self.ports, ticket);
         self.operator.batch(input, batch, &mut out)
     }
 
@@ -80,10 +96,7 @@ impl Node {
             if !self.account.has_credit() {
                 return Ok(());
             }
-            let mut out = Sender {
-                ports: &mut self.ports,
-                ticket: TicketOf::State(&self.account),
-            };
+            let mut out = Sender::of_state(&mut self.ports, &self.account);
             if self.operator.watermark(to, &mut out)? == Step::Done {
                 self.told = to;
                 self.firing = None;

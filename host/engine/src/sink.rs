@@ -2,6 +2,7 @@
 
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
+use wasmill_core::operator::Emit;
 use wasmill_core::time::Timestamp;
 
 use crate::credit::Ticket;
@@ -20,18 +21,22 @@ pub trait SinkTask {
     /// The fault ends the generation.
     fn watermark(&mut self, to: Timestamp) -> Result<(), Fault>;
 
-    /// Goes on with its work. Called after the others, and when its waker was used.
+    /// Goes on with its work. Called after the others, and when its waker was used. What the sink cannot write it may
+    /// give to its ports, as dead letters.
     ///
     /// # Errors
     /// The fault ends the generation.
-    fn poll(&mut self) -> Result<SinkState, Fault>;
+    fn poll(&mut self, out: &mut dyn Emit) -> Result<SinkState, Fault>;
 }
 
 /// Whether a sink is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkState {
     /// It has work under way, or waits for input: its waker says when to ask again.
-    Open,
+    Open {
+        /// Of what it has been given, nothing that it may still emit has a W below this.
+        earliest: Timestamp,
+    },
     /// The input has ended and all is written.
     Finished,
 }

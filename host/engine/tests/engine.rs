@@ -1,0 +1,418 @@
+//! The engine with scripted tasks: rows, watermarks, credits, faults and panics through real workers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+use arrow_array::Int64Array;
+
+use wasmill_core::batch::{Batch, Hidden, Slot};
+use wasmill_core::column::{Column, Value};
+use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::id::WorkerIndex;
+use wasmill_core::operator::{Emit, Operator, Step};
+use wasmill_core::time::{Micros, Timestamp};
+use wasmill_core::watermark::RowWatermarks;
+use wasmill_engine::{
+    Abort, Dataflow, Ending, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask, Ticket, run,
+};
+
+fn batch(values: &[i64], watermark: i64) -> Batch {
+    let column = Column::Int64(Int64Array::from(values.to_vec()));
+    let hidden = Hidden {
+        times: values.to_vec().into(),
+        watermarks: RowWatermarks::Constant(watermark),
+        order: None,
+    };
+    Batch::new(vec![Slot::Base(column)], hidden)
+}
+
+fn values(batch: &Batch) -> Vec<i64> {
+    let column = batch.column(0).into_owned();
+    let value = |row| match column.value(row) {
+        Value::Int64(value) => value,
+        other => panic!("{other:?}"),
+    };
+    (0..column.len()).map(value).collect()
+}
+
+/// What a scripted source does next.
+#[derive(Clone)]
+enum Act {
+    Emit(Vec<i64>, i64),
+    Promise(i64),
+    Fail,
+    Panic,
+}
+
+struct Script {
+    acts: VecDeque<Act>,
+    credit_seen: Arc<Mutex<Vec<bool>>>,
+}
+
+impl SourceTask for Script {
+    fn poll(&mut self, out: &mut SourceOutput<'_>) -> Result<SourceState, Fault> {
+        let credit = out.has_credit();
+        self.credit_seen.lock().expect("no panic").push(credit);
+        if !credit {
+            return Ok(SourceState::Parked);
+        }
+        match self.acts.pop_front() {
+            None => return Ok(SourceState::Ended),
+            Some(Act::Emit(values, watermark)) => out.emit(0, batch(&values, watermark)),
+            Some(Act::Promise(watermark)) => out.promise(Timestamp(watermark)),
+            Some(Act::Fail) => return Err(Fault::fatal(Domain::User, "scripted")),
+            Some(Act::Panic) => panic!("scripted panic"),
+        }
+        Ok(SourceState::Ready)
+    }
+}
+
+/// Keeps rows by worker, and the watermarks that it was told.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<BTreeMap<u32, Vec<Event>>>>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Event {
+    Rows(Vec<i64>),
+    Watermark(i64),
+}
+
+struct Keep {
+    worker: u32,
+    seen: Seen,
+    held: VecDeque<Option<Ticket>>,
+    hold: usize,
+    ended: bool,
+}
+
+impl Keep {
+    fn note(&self, event: Event) {
+        self.seen
+            .0
+            .lock()
+            .expect("no panic")
+            .entry(self.worker)
+            .or_default()
+            .push(event);
+    }
+}
+
+impl SinkTask for Keep {
+    fn batch(&mut self, _: usize, batch: Batch, ticket: Option<Ticket>) -> Result<(), Fault> {
+        self.note(Event::Rows(values(&batch)));
+        self.held.push_back(ticket);
+        while self.held.len() > self.hold {
+            self.held.pop_front();
+        }
+        Ok(())
+    }
+
+    fn watermark(&mut self, to: Timestamp) -> Result<(), Fault> {
+        self.note(Event::Watermark(to.0));
+        self.ended = to == Timestamp::MAX;
+        Ok(())
+    }
+
+    fn poll(&mut self, _: &mut dyn Emit) -> Result<SinkState, Fault> {
+        Ok(if self.ended {
+            SinkState::Finished
+        } else {
+            SinkState::Open {
+                earliest: Timestamp::MAX,
+            }
+        })
+    }
+}
+
+/// Sums its rows; gives the sum when the watermark reaches each multiple of ten.
+#[derive(Default)]
+struct SumByTen {
+    sums: BTreeMap<i64, i64>,
+}
+
+impl Operator for SumByTen {
+    fn batch(&mut self, _: usize, batch: Batch, _: &mut dyn Emit) -> Result<(), Fault> {
+        for value in values(&batch) {
+            *self.sums.entry(value.div_euclid(10) * 10 + 10).or_default() += value;
+        }
+        Ok(())
+    }
+
+    fn watermark(&mut self, to: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault> {
+        match self.sums.first_key_value() {
+            Some((&end, &sum)) if end <= to.0 => {
+                self.sums.remove(&end);
+                out.emit(0, batch(&[sum], end - 1));
+                Ok(Step::More)
+            }
+            _ => Ok(Step::Done),
+        }
+    }
+}
+
+fn settings(workers: usize, credit_bytes: u64) -> Settings {
+    Settings {
+        workers: NonZeroUsize::new(workers).expect("workers"),
+        credit_bytes,
+    }
+}
+
+struct Case {
+    workers: usize,
+    credit_bytes: u64,
+    hold: usize,
+    acts: Vec<Act>,
+    route: Route,
+    sum: bool,
+}
+
+struct Outcome {
+    ended: Result<(), Ending>,
+    /// What the sinks saw, by worker.
+    seen: BTreeMap<u32, Vec<Event>>,
+    /// Whether the sources had credit, poll by poll.
+    credits: Vec<bool>,
+}
+
+impl Case {
+    fn of(acts: Vec<Act>) -> Self {
+        Self {
+            workers: 1,
+            credit_bytes: 1 << 20,
+            hold: 0,
+            acts,
+            route: Route::Local,
+            sum: false,
+        }
+    }
+
+    /// Runs the script on worker 0.
+    fn run(self) -> Outcome {
+        let seen = Seen::default();
+        let credit_seen = Arc::new(Mutex::new(Vec::new()));
+        let (kept, credits) = (seen.clone(), Arc::clone(&credit_seen));
+        let Self {
+            workers,
+            credit_bytes,
+            hold,
+            acts,
+            route,
+            sum,
+        } = self;
+        let ended = run(
+            &settings(workers, credit_bytes),
+            &Abort::new(),
+            move |dataflow: &mut Dataflow<'_>| {
+                let worker = dataflow.worker();
+                let acts = if worker == WorkerIndex(0) {
+                    acts.clone().into()
+                } else {
+                    VecDeque::new()
+                };
+                let credit_seen = Arc::clone(&credits);
+                let mut flow = dataflow
+                    .source("script", 1, |_| Box::new(Script { acts, credit_seen }))
+                    .remove(0);
+                let mut route = route.clone();
+                if sum {
+                    let input = vec![(flow, std::mem::replace(&mut route, Route::Local))];
+                    let operator = Box::new(SumByTen::default());
+                    flow = dataflow.operator("sum", input, 1, Micros::ZERO, operator).remove(0);
+                }
+                let keep = Keep {
+                    worker: worker.0,
+                    seen: kept.clone(),
+                    held: VecDeque::new(),
+                    hold,
+                    ended: false,
+                };
+                dataflow.sink("keep", vec![(flow, route)], 0, |_| Box::new(keep));
+                Ok(())
+            },
+        );
+        let seen = seen.0.lock().expect("no panic").clone();
+        let credits = credit_seen.lock().expect("no panic").clone();
+        Outcome { ended, seen, credits }
+    }
+}
+
+fn rows(events: &[Event]) -> Vec<i64> {
+    let rows = events.iter().filter_map(|event| match event {
+        Event::Rows(rows) => Some(rows.clone()),
+        Event::Watermark(_) => None,
+    });
+    rows.flatten().collect()
+}
+
+#[test]
+fn a_watermark_comes_after_the_rows_below_it() {
+    let acts = vec![
+        Act::Emit(vec![1, 2], 0),
+        Act::Promise(5),
+        Act::Emit(vec![7], 5),
+        Act::Promise(8),
+    ];
+    let Outcome { ended, seen, .. } = Case::of(acts).run();
+    assert_eq!(ended, Ok(()));
+    let events = &seen[&0];
+    assert_eq!(rows(events), [1, 2, 7]);
+    let place = |event: &Event| events.iter().position(|other| other == event).expect("seen");
+    assert!(
+        place(&Event::Rows(vec![1, 2]))
+            < events
+                .iter()
+                .position(|e| matches!(e, Event::Watermark(w) if *w >= 5))
+                .expect("seen")
+    );
+    assert_eq!(events.last(), Some(&Event::Watermark(i64::MAX)));
+}
+
+#[test]
+fn rows_of_one_key_meet_on_one_worker_and_none_is_lost() {
+    let all: Vec<i64> = (0..5000).collect();
+    for workers in 1..=4 {
+        let acts = all
+            .chunks(100)
+            .map(|chunk| Act::Emit(chunk.to_vec(), 0))
+            .chain([Act::Emit(all.clone(), 0)])
+            .collect();
+        let route = Route::Keyed {
+            key: vec![0],
+            groups: 256,
+        };
+        let Outcome { ended, seen, .. } = Case {
+            workers,
+            route,
+            ..Case::of(acts)
+        }
+        .run();
+        assert_eq!(ended, Ok(()));
+        let mut total = Vec::new();
+        for events in seen.values() {
+            let mut rows = rows(events);
+            rows.sort_unstable();
+            assert!(
+                rows.chunks(2).all(|pair| pair[0] == pair[1]),
+                "both rows of a key are here"
+            );
+            total.extend(rows);
+        }
+        assert_eq!(total.len(), 2 * all.len());
+        assert!(workers == 1 || seen.values().filter(|events| !rows(events).is_empty()).count() > 1);
+    }
+}
+
+#[test]
+fn an_operator_fires_between_the_rows_before_and_after_a_watermark() {
+    let acts = vec![
+        Act::Emit(vec![1, 12, 3], 0),
+        Act::Promise(10),
+        Act::Emit(vec![15, 21], 10),
+        Act::Promise(20),
+        Act::Emit(vec![22], 20),
+    ];
+    for workers in 1..=3 {
+        let Outcome { ended, seen, .. } = Case {
+            workers,
+            route: Route::One(WorkerIndex(0)),
+            sum: true,
+            ..Case::of(acts.clone())
+        }
+        .run();
+        assert_eq!(ended, Ok(()));
+        assert_eq!(rows(&seen[&0]), [4, 27, 43]);
+    }
+}
+
+#[test]
+fn a_source_without_credit_waits_until_its_bytes_return() {
+    let acts: Vec<Act> = (0..100).map(|value| Act::Emit(vec![value; 100], 0)).collect();
+    // A batch is 2,400 bytes: the source may have two on the way, and the sink lets go of all but one.
+    let Outcome { ended, seen, .. } = Case {
+        credit_bytes: 4000,
+        hold: 1,
+        ..Case::of(acts)
+    }
+    .run();
+    assert_eq!(ended, Ok(()));
+    assert_eq!(rows(&seen[&0]).len(), 10_000);
+
+    let acts: Vec<Act> = (0..3).map(|value| Act::Emit(vec![value; 100], 0)).collect();
+    let abort = Abort::new();
+    let stop = abort.clone();
+    let polls = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&polls);
+    let ended = run(&settings(1, 2000), &abort, move |dataflow: &mut Dataflow<'_>| {
+        let script = Script {
+            acts: acts.clone().into(),
+            credit_seen: Arc::clone(&noted),
+        };
+        let flow = dataflow.source("script", 1, |_| Box::new(script)).remove(0);
+        dataflow.sink("hoard", vec![(flow, Route::Local)], 0, |_| {
+            Box::new(Hoard {
+                held: Vec::new(),
+                stop: stop.clone(),
+            })
+        });
+        Ok(())
+    });
+    assert_eq!(ended, Err(Ending::Stopped));
+    assert!(
+        !polls.lock().expect("no panic").iter().skip(1).any(|&credit| credit),
+        "the first batch spent the credit"
+    );
+}
+
+/// Keeps every ticket, and stops the job as soon as it has a batch.
+struct Hoard {
+    held: Vec<Option<Ticket>>,
+    stop: Abort,
+}
+
+impl SinkTask for Hoard {
+    fn batch(&mut self, _: usize, _: Batch, ticket: Option<Ticket>) -> Result<(), Fault> {
+        self.held.push(ticket);
+        assert_eq!(self.held.len(), 1, "the source had no credit for more");
+        self.stop.end(Ending::Stopped);
+        Ok(())
+    }
+
+    fn watermark(&mut self, _: Timestamp) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn poll(&mut self, _: &mut dyn Emit) -> Result<SinkState, Fault> {
+        Ok(SinkState::Open {
+            earliest: Timestamp::MAX,
+        })
+    }
+}
+
+#[test]
+fn a_fault_on_one_worker_ends_all() {
+    for workers in [1, 3] {
+        let Outcome { ended, .. } = Case {
+            workers,
+            ..Case::of(vec![Act::Emit(vec![1], 0), Act::Fail])
+        }
+        .run();
+        assert_eq!(ended, Err(Ending::Failed(Fault::fatal(Domain::User, "scripted"))));
+    }
+}
+
+#[test]
+fn a_panic_on_one_worker_ends_all() {
+    for workers in [1, 3] {
+        let Outcome { ended, .. } = Case {
+            workers,
+            ..Case::of(vec![Act::Emit(vec![1], 0), Act::Panic])
+        }
+        .run();
+        let Err(Ending::Failed(fault)) = ended else {
+            panic!("{ended:?}")
+        };
+        assert_eq!(fault.domain, Domain::Internal);
+        assert!(fault.message.contains("scripted panic"), "{}", fault.message);
+    }
+}

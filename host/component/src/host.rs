@@ -1,0 +1,234 @@
+//! The host of plugins: one for a process, shared by all workers; it makes the instances that subtasks run.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wasmill_core::aggregate::{Aggregate, AggregateDescription};
+use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::id::NodeId;
+use wasmill_core::plugin::{Describer, Limits, PluginError, PluginRef, World};
+use wasmill_core::time::Micros;
+use wasmill_core::transform::{InputDescription, Transform, TransformDescription};
+
+use crate::aggregate::WasmAggregate;
+use crate::anatomy;
+use crate::cache::{Cache, CacheError};
+use crate::compile::Compiler;
+use crate::describe;
+use crate::engine::{Metering, Ticker};
+use crate::imports::metrics::MetricsRegistry;
+use crate::program::{Program, Programs};
+use crate::subtask::{Spec, Subtask};
+use crate::transform::WasmTransform;
+
+/// How a [`Host`] works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder of compiled plugins; it is made with mode 0700 where it is missing. `None`: each process compiles
+    /// again. Default `None`.
+    pub cache: Option<PathBuf>,
+    /// Who compiles. Default: this process.
+    pub compiler: Compiler,
+    /// Instances that the pool has room for, in address space, not in memory: operators x workers x 2 (a swap runs both
+    /// versions) and a few for checks. More instances than this are slower to make, nothing else. Default 64.
+    pub instances: u32,
+    /// The accuracy of deadlines. Default 10 ms.
+    pub tick: Micros,
+    /// One call in so many is repeated in a fresh instance and must give the same bytes; `None` trusts the plugins.
+    /// Default 1,024; `wasmill test` uses 1.
+    pub purity_check_every: Option<NonZeroU32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            compiler: Compiler::InProcess,
+            instances: 64,
+            tick: Micros::from_millis(10),
+            purity_check_every: NonZeroU32::new(1024),
+        }
+    }
+}
+
+/// Why there is no host.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// wasmtime refused its settings: the machine lacks something.
+    #[error("the WebAssembly engine cannot be started: {0}")]
+    Engine(String),
+    /// The system gave no thread.
+    #[error("a thread cannot be started: {0}")]
+    Thread(String),
+    /// The cache's folder cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// The host of plugins. Cheap to clone; its thread ends with the last clone and the last instance.
+#[derive(Clone, Debug)]
+pub struct Host {
+    shared: Arc<Shared>,
+}
+
+/// What all instances share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) programs: Programs,
+    pub(crate) ticker: Ticker,
+    pub(crate) metrics: MetricsRegistry,
+    pub(crate) purity_check_every: Option<NonZeroU32>,
+}
+
+/// The operator that an instance is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement<'a> {
+    /// Its id, for faults, logs and metrics.
+    pub node: &'a NodeId,
+    /// The plugin, as [`Describer::load`] gave it.
+    pub plugin: &'a PluginRef,
+    /// The configuration: canonical JSON.
+    pub config: &'a str,
+    /// Its bounds.
+    pub limits: &'a Limits,
+    /// Whether the operator's policy puts faults down to single rows. Then fuel bounds a call beside the deadline.
+    pub fault_may_blame_rows: bool,
+}
+
+impl Host {
+    /// A host with these settings.
+    ///
+    /// # Errors
+    /// There is no thread for the ticks, or the cache's folder cannot be used safely.
+    pub fn new(settings: Settings) -> Result<Self, HostError> {
+        let cache = settings.cache.as_deref().map(Cache::open).transpose()?;
+        let shared = Shared {
+            programs: Programs::new(cache, settings.compiler, settings.instances),
+            ticker: Ticker::new(settings.tick)?,
+            metrics: MetricsRegistry::default(),
+            purity_check_every: settings.purity_check_every,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// An instance of a `transform`, opened. It stays on the thread that asks for it.
+    ///
+    /// `live` says for each port which of its columns something downstream reads; the others are absent from batches.
+    ///
+    /// # Errors
+    /// The plugin changed since it was described, or `open` failed.
+    pub fn transform(
+        &self,
+        placement: &Placement<'_>,
+        inputs: &[InputDescription],
+        description: &TransformDescription,
+        live: &[Vec<bool>],
+    ) -> Result<Box<dyn Transform>, Fault> {
+        let subtask = self.subtask(placement, inputs)?;
+        Ok(Box::new(WasmTransform::new(subtask, description, live)))
+    }
+
+    /// An instance of an `aggregate`, opened. It stays on the thread that asks for it. The batches that it is given have
+    /// the columns of `input`, in its order.
+    ///
+    /// # Errors
+    /// The plugin changed since it was described, or `open` failed.
+    pub fn aggregate(
+        &self,
+        placement: &Placement<'_>,
+        input: &InputDescription,
+        description: &AggregateDescription,
+    ) -> Result<Box<dyn Aggregate>, Fault> {
+        let subtask = self.subtask(placement, std::slice::from_ref(input))?;
+        Ok(Box::new(WasmAggregate::new(subtask, description)))
+    }
+
+    /// The metrics that plugins keep.
+    pub fn metrics(&self) -> &MetricsRegistry {
+        &self.shared.metrics
+    }
+
+    /// Whether a plugin's compiled code is in the cache.
+    pub fn is_compiled(&self, plugin: &PluginRef) -> bool {
+        self.shared
+            .programs
+            .is_compiled(&self.shared.ticker, plugin, Metering::Deadline)
+    }
+
+    fn subtask<G: crate::subtask::Guest>(
+        &self,
+        placement: &Placement<'_>,
+        inputs: &[InputDescription],
+    ) -> Result<Subtask<G>, Fault> {
+        let metering = Metering::decide(placement.fault_may_blame_rows);
+        let program = self
+            .program(placement.plugin, metering)
+            .map_err(|error| Fault::fatal(Domain::User, error.to_string()).at(placement.node))?;
+        let spec = Spec {
+            node: Some(placement.node.clone()),
+            plugin: placement.plugin.path.display().to_string(),
+            config: placement.config.to_owned(),
+            inputs: inputs.to_vec(),
+            limits: placement.limits.clone(),
+            metering,
+        };
+        Subtask::open(Arc::clone(&self.shared), program, spec)
+    }
+
+    fn program(&self, plugin: &PluginRef, metering: Metering) -> Result<Arc<Program>, PluginError> {
+        self.shared.programs.get(&self.shared.ticker, plugin, metering)
+    }
+
+    fn describing<G: crate::subtask::Guest>(
+        &self,
+        plugin: &PluginRef,
+        limits: &Limits,
+    ) -> Result<Subtask<G>, PluginError> {
+        let metering = Metering::Deadline;
+        let program = self.program(plugin, metering)?;
+        let spec = Spec {
+            node: None,
+            plugin: plugin.path.display().to_string(),
+            config: String::new(),
+            inputs: Vec::new(),
+            limits: limits.clone(),
+            metering,
+        };
+        Ok(Subtask::describing(Arc::clone(&self.shared), program, spec))
+    }
+}
+
+impl Describer for Host {
+    fn load(&self, path: &Path) -> Result<(PluginRef, World), PluginError> {
+        let bytes = anatomy::read(path)?;
+        let world = anatomy::dissect(path, &bytes)?.world(path)?;
+        let plugin = PluginRef {
+            path: path.to_owned(),
+            digest: anatomy::digest(&bytes),
+        };
+        Ok((plugin, world))
+    }
+
+    fn transform(
+        &self,
+        plugin: &PluginRef,
+        config: &str,
+        inputs: &[InputDescription],
+        limits: &Limits,
+    ) -> Result<TransformDescription, PluginError> {
+        describe::transform(&mut self.describing(plugin, limits)?, config, inputs)
+    }
+
+    fn aggregate(
+        &self,
+        plugin: &PluginRef,
+        config: &str,
+        input: &InputDescription,
+        limits: &Limits,
+    ) -> Result<AggregateDescription, PluginError> {
+        describe::aggregate(&mut self.describing(plugin, limits)?, config, input)
+    }
+}

@@ -1,0 +1,456 @@
+//! `Transform` over an instance of a `transform` plugin: columns in, selections and columns out.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use arrow_buffer::{ScalarBuffer, ToByteSlice};
+use wasmill_core::batch::{Batch, Hidden, OutputColumn, Slot};
+use wasmill_core::column::Column;
+use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::plugin::Limits;
+use wasmill_core::schema::{Field, Schema};
+use wasmill_core::time::Timestamp;
+use wasmill_core::transform::{InputDescription, Reject, Retime, Transform, TransformDescription, Transformed};
+use wasmtime::Store;
+use wasmtime::component::Instance as ComponentInstance;
+
+use crate::bindings::exports::wasmill::operator::transformer;
+use crate::bindings::wasmill::operator::types;
+use crate::imports::Context;
+use crate::lift::{self, Violation};
+use crate::lower::{Lowered, params};
+use crate::program::Exports;
+use crate::subtask::{Answer, Call, Guest, Subtask};
+
+/// Bytes of input of one call; a larger batch is cut into several.
+pub(crate) const CALL_BYTES_MAX: usize = 16 << 20;
+
+impl Guest for transformer::Guest {
+    fn load(exports: &Exports, store: &mut Store<Context>, instance: &ComponentInstance) -> wasmtime::Result<Self> {
+        match exports {
+            Exports::Transformer(indices) => indices.load(store, instance),
+            Exports::Aggregator(_) => wasmtime::bail!("its world is \"aggregate\", not \"transform\""),
+        }
+    }
+
+    fn call_open(&self, store: &mut Store<Context>, config: &str, inputs: &[types::Input<'_>]) -> Answer<()> {
+        self.call_open(store, config, inputs)
+    }
+}
+
+/// One subtask's instance of a `transform` plugin.
+pub(crate) struct WasmTransform {
+    subtask: Subtask<transformer::Guest>,
+    shape: Shape,
+}
+
+/// What was described, and what of it is wanted.
+struct Shape {
+    inputs: Vec<InputShape>,
+    outputs: Vec<OutputShape>,
+    retime: Option<Retime>,
+}
+
+struct InputShape {
+    schema: Schema,
+    columns: Vec<usize>,
+    event_times: bool,
+}
+
+struct OutputShape {
+    schema: Schema,
+    /// Which columns something downstream reads.
+    live: Vec<bool>,
+}
+
+impl WasmTransform {
+    /// Over a subtask that has been opened.
+    pub(crate) fn new(
+        subtask: Subtask<transformer::Guest>,
+        description: &TransformDescription,
+        live: &[Vec<bool>],
+    ) -> Self {
+        assert_eq!(live.len(), description.outputs.len(), "a list of live columns per port");
+        let input = |(described, requirement): (&InputDescription, &wasmill_core::transform::Requirement)| InputShape {
+            schema: described.schema.clone(),
+            columns: requirement.columns.clone(),
+            event_times: requirement.event_times,
+        };
+        let output = |(described, live): (&wasmill_core::transform::OutputDescription, &Vec<bool>)| {
+            assert_eq!(live.len(), described.schema.len(), "live or not, per column");
+            OutputShape {
+                schema: described.schema.clone(),
+                live: live.clone(),
+            }
+        };
+        let shape = Shape {
+            inputs: subtask.inputs().iter().zip(&description.inputs).map(input).collect(),
+            outputs: description.outputs.iter().zip(live).map(output).collect(),
+            retime: description.retime.clone(),
+        };
+        Self { subtask, shape }
+    }
+
+    /// Processes rows that begin at row `first` of the batch that the caller gave.
+    fn rows(&mut self, input: usize, batch: &Batch, first: usize, all: &mut Transformed) -> Result<(), Fault> {
+        let shape = &self.shape.inputs[input];
+        let columns = required_columns(batch, &shape.columns)?;
+        let lowered: Vec<Lowered<'_>> = columns.iter().map(|column| Lowered::new(column)).collect();
+        let times = if shape.event_times {
+            batch.times()
+        } else {
+            Cow::Borrowed(&[][..])
+        };
+        let times = times.to_byte_slice();
+        let input_bytes = times.len() + lowered.iter().map(Lowered::size_bytes).sum::<usize>();
+        let rows = batch.rows();
+        if input_bytes > CALL_BYTES_MAX && rows > 1 {
+            let middle = rows / 2;
+            for part in [0..middle, middle..rows] {
+                let first = first + part.start;
+                let rows: Vec<u32> = (part.start as u32..part.end as u32).collect();
+                self.rows(input, &batch.select(&rows), first, all)?;
+            }
+            return Ok(());
+        }
+
+        let call = Call {
+            function: "process",
+            rows,
+            input_bytes,
+        };
+        let params = params(&lowered);
+        let limits = self.subtask.limits().clone();
+        let shape = &self.shape;
+        let Answered { outputs, rejects } = self
+            .subtask
+            .call(
+                call,
+                |guest, store| {
+                    let batch = types::Batch {
+                        rows: rows as u32,
+                        event_times: times,
+                        kinds: &[],
+                        columns: &params,
+                    };
+                    guest.call_process(store, input as u32, batch)
+                },
+                |outputs| shape.assemble(input, batch, outputs, &limits),
+            )
+            .map_err(|fault| after(fault, first))?;
+        all.outputs.extend(outputs);
+        all.rejects.extend(rejects.into_iter().map(|reject| Reject {
+            row: reject.row + first as u32,
+            ..reject
+        }));
+        Ok(())
+    }
+}
+
+impl Transform for WasmTransform {
+    fn process(&mut self, input: usize, batch: &Batch) -> Result<Transformed, Fault> {
+        let mut all = Transformed::default();
+        if !batch.is_empty() {
+            self.rows(input, batch, 0, &mut all)?;
+            self.subtask.commit();
+        }
+        Ok(all)
+    }
+}
+
+/// A fault of rows that begin at row `first` of the caller's batch.
+pub(crate) fn after(mut fault: Fault, first: usize) -> Fault {
+    if let Some(row) = fault.guest.as_mut().and_then(|guest| guest.row.as_mut()) {
+        *row += first as u32;
+    }
+    fault
+}
+
+/// The columns of a requirement, in logical rows.
+pub(crate) fn required_columns<'a>(batch: &'a Batch, columns: &[usize]) -> Result<Vec<Cow<'a, Column>>, Fault> {
+    let required = columns.iter().map(|&column| match batch.slots().get(column) {
+        Some(Slot::Base(_) | Slot::Dense(_)) => Ok(batch.column(column)),
+        Some(Slot::Absent) | None => Err(Fault::fatal(
+            Domain::Internal,
+            format!("column {column}, which the plugin needs, is not in the batch"),
+        )),
+    });
+    required.collect()
+}
+
+/// What a call answered, checked.
+#[derive(PartialEq)]
+struct Answered {
+    outputs: Vec<(usize, Batch)>,
+    rejects: Vec<Reject>,
+}
+
+/// Which rows of the input an output has.
+enum Rows {
+    All,
+    /// Ascending and distinct: the columns of the input are shared.
+    Selected(ScalarBuffer<u32>),
+    Repeated(ScalarBuffer<u32>),
+}
+
+impl Rows {
+    fn new(selection: types::Selection, rows: usize) -> Result<Self, Violation> {
+        let numbers = match selection {
+            types::Selection::All => return Ok(Self::All),
+            types::Selection::Rows(numbers) => lift::row_numbers(numbers, rows)?,
+        };
+        let ascends = !lift::any(numbers.iter().zip(numbers.iter().skip(1)).map(|(a, b)| a >= b));
+        Ok(match ascends {
+            // As many distinct rows as there are: each once.
+            true if numbers.len() == rows => Self::All,
+            true => Self::Selected(numbers),
+            false => Self::Repeated(numbers),
+        })
+    }
+
+    fn len(&self, rows: usize) -> usize {
+        match self {
+            Self::All => rows,
+            Self::Selected(numbers) | Self::Repeated(numbers) => numbers.len(),
+        }
+    }
+
+    /// The input row of an output row.
+    fn origin(&self, row: usize) -> usize {
+        match self {
+            Self::All => row,
+            Self::Selected(numbers) | Self::Repeated(numbers) => numbers[row] as usize,
+        }
+    }
+
+    fn of(&self, batch: Batch) -> Batch {
+        match self {
+            Self::All => batch,
+            Self::Selected(numbers) => batch.select(numbers),
+            Self::Repeated(numbers) => batch.repeat(numbers),
+        }
+    }
+}
+
+impl Shape {
+    /// The batches and the rejects of a call's answer, checked.
+    fn assemble(
+        &self,
+        input: usize,
+        batch: &Batch,
+        answer: transformer::Outputs,
+        limits: &Limits,
+    ) -> Result<Answered, Violation> {
+        let mut rejects = rejects(answer.rejects, batch.rows())?;
+        let mut outputs = Vec::with_capacity(answer.outputs.len());
+        let mut rows_total = 0_usize;
+        for output in answer.outputs {
+            let port = output.port as usize;
+            let Some(shape) = self.outputs.get(port) else {
+                return Err(Violation::new(format!(
+                    "rows for port {port}, but it described {} ports",
+                    self.outputs.len()
+                )));
+            };
+            if !output.kinds.is_empty() {
+                return Err(Violation::new("kinds of changes, and changelogs are not served yet"));
+            }
+            let rows = Rows::new(output.rows, batch.rows())?;
+            rows_total += rows.len(batch.rows());
+            if rows_total > limits.output_rows as usize {
+                return Err(Violation::over_limit(format!(
+                    "more rows than its limit of {}",
+                    limits.output_rows
+                )));
+            }
+            let retime = self.retime.as_ref().filter(|_| port == 0);
+            let made = self.output(input, batch, shape, &rows, output.columns, retime.map(|r| r.column));
+            let made = made.map_err(|violation| Violation {
+                row: violation.row.map(|row| rows.origin(row)),
+                ..violation
+            })?;
+            let made = match retime {
+                Some(retime) => retimed(made, retime, &rows, shape.live[retime.column], &mut rejects),
+                None => made,
+            };
+            if !made.is_empty() {
+                outputs.push((port, made));
+            }
+        }
+        Ok(Answered { outputs, rejects })
+    }
+
+    /// One output, before it is retimed. `kept` is a column that is there even where nobody reads it.
+    fn output(
+        &self,
+        input: usize,
+        batch: &Batch,
+        shape: &OutputShape,
+        rows: &Rows,
+        columns: Vec<types::OutputColumn>,
+        kept: Option<usize>,
+    ) -> Result<Batch, Violation> {
+        let fields = shape.schema.fields();
+        if columns.len() != fields.len() {
+            return Err(Violation::new(format!(
+                "{} columns where the port has {}",
+                columns.len(),
+                fields.len()
+            )));
+        }
+        let count = rows.len(batch.rows());
+        let mut references = Vec::with_capacity(fields.len());
+        let mut computed = Vec::with_capacity(fields.len());
+        for (place, (column, field)) in columns.into_iter().zip(fields).enumerate() {
+            let wanted = shape.live[place] || kept == Some(place);
+            let (reference, value) = match column {
+                types::OutputColumn::Input(index) => {
+                    self.check_reference(input, index, field)?;
+                    let reference = OutputColumn::Input(index as usize);
+                    (if wanted { reference } else { OutputColumn::Absent }, None)
+                }
+                types::OutputColumn::Computed(raw) if wanted => {
+                    (OutputColumn::Absent, Some(lift::column(raw, field, count)?))
+                }
+                types::OutputColumn::Computed(_) => (OutputColumn::Absent, None),
+            };
+            references.push(reference);
+            computed.push(value);
+        }
+        let by_reference: Vec<bool> = references.iter().map(|r| matches!(r, OutputColumn::Input(_))).collect();
+        let selected = rows.of(batch.with_columns(references));
+        for (place, field) in fields.iter().enumerate() {
+            if by_reference[place]
+                && !field.nullable
+                && let Some(row) = first_null(&selected, place)
+            {
+                let violation = Violation::in_row(row, "null in a column that is not nullable");
+                return Err(violation.of(format_args!("column \"{}\"", field.name)));
+            }
+        }
+        if computed.iter().all(Option::is_none) {
+            return Ok(selected);
+        }
+        let columns = computed.into_iter().enumerate().map(|(place, value)| match value {
+            Some(column) => OutputColumn::Computed(column),
+            None if by_reference[place] => OutputColumn::Input(place),
+            None => OutputColumn::Absent,
+        });
+        Ok(selected.with_columns(columns))
+    }
+
+    /// A column of the input may stand for one of the output where they have one type, and where the planner knows that
+    /// it is needed: it is in the requirement, or has the same name.
+    fn check_reference(&self, input: usize, index: u32, field: &Field) -> Result<(), Violation> {
+        let shape = &self.inputs[input];
+        let Some(referred) = shape.schema.fields().get(index as usize) else {
+            return Err(Violation::new(format!(
+                "column {index} of an input that has {}",
+                shape.schema.len()
+            )));
+        };
+        if referred.data_type != field.data_type {
+            return Err(Violation::new(format!(
+                "input column \"{referred}\" for output column \"{field}\", which is of another type"
+            )));
+        }
+        if referred.name != field.name && !shape.columns.contains(&(index as usize)) {
+            return Err(Violation::new(format!(
+                "input column \"{}\" for output column \"{}\", but it did not ask for it in its description",
+                referred.name, field.name
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The first row in which a column by reference is null.
+fn first_null(batch: &Batch, place: usize) -> Option<usize> {
+    match &batch.slots()[place] {
+        Slot::Absent => None,
+        Slot::Base(column) => {
+            let nulls = column.nulls()?;
+            (0..batch.rows()).find(|&row| nulls.is_null(batch.base_row(row)))
+        }
+        Slot::Dense(column) => {
+            let nulls = column.nulls()?;
+            (0..batch.rows()).find(|&row| nulls.is_null(row))
+        }
+    }
+}
+
+/// Rejects of rows that exist.
+pub(crate) fn rejects(raw: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject>, Violation> {
+    let checked = raw.into_iter().map(|types::Reject { row, message }| {
+        if row as usize >= rows {
+            return Err(Violation::new(format!(
+                "a reject of row {row} of a batch of {rows} rows"
+            )));
+        }
+        Ok(Reject { row, message })
+    });
+    checked.collect()
+}
+
+/// Gives the rows their new event times, and their watermarks the lag. An input row one of whose rows would come too
+/// early is rejected as a whole.
+fn retimed(batch: Batch, retime: &Retime, rows: &Rows, live: bool, rejects: &mut Vec<Reject>) -> Batch {
+    let column = batch.column(retime.column).into_owned();
+    let times = match &column {
+        Column::Int64(array) => array.values().clone(),
+        Column::Timestamp(array) => array.values().clone(),
+        other => unreachable!("event times of type {}, which `describe` refuses", other.data_type()),
+    };
+    let earlier = early_rows(&batch.times(), &times, retime, rows);
+    let (batch, times) = if earlier.is_empty() {
+        (batch, times)
+    } else {
+        let kept: Vec<u32> = (0..batch.rows() as u32)
+            .filter(|&row| !earlier.contains_key(&rows.origin(row as usize)))
+            .collect();
+        let times = kept.iter().map(|&row| times[row as usize]).collect();
+        (batch.select(&kept), times)
+    };
+    rejects.extend(earlier.into_iter().map(|(row, message)| Reject {
+        row: row as u32,
+        message,
+    }));
+    let hidden = Hidden {
+        times,
+        watermarks: batch.watermarks().before(retime.lag.0),
+        order: batch.order().map(Cow::into_owned),
+    };
+    let batch = if live {
+        batch
+    } else {
+        let others = (0..batch.slots().len()).map(|place| match place {
+            place if place == retime.column => OutputColumn::Absent,
+            place => OutputColumn::Input(place),
+        });
+        batch.with_columns(others)
+    };
+    batch.with_hidden(hidden)
+}
+
+/// The input rows whose new event time is more than the lag before their own, and what to say of each.
+fn early_rows(inherited: &[i64], times: &[i64], retime: &Retime, rows: &Rows) -> BTreeMap<usize, String> {
+    let is_early = |inherited: i64, time: i64| time < inherited.saturating_sub_unsigned(retime.lag.0);
+    if !lift::any(inherited.iter().zip(times).map(|(&i, &t)| is_early(i, t))) {
+        return BTreeMap::new();
+    }
+    let early = inherited
+        .iter()
+        .zip(times)
+        .enumerate()
+        .filter(|(_, (i, t))| is_early(**i, **t));
+    early
+        .map(|(row, (&inherited, &time))| {
+            let (time, inherited) = (Timestamp(time), Timestamp(inherited));
+            let message = format!(
+                "its new event time {time} is more than {} before {inherited}",
+                retime.lag
+            );
+            (rows.origin(row), message)
+        })
+        .collect()
+}

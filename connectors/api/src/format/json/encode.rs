@@ -110,20 +110,11 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether a byte must be escaped. Without an early exit, so that sixteen bytes are looked at together.
+/// Whether a byte must be escaped. Without an early exit, so that many bytes are looked at together.
 #[inline]
 fn needs_escape(text: &[u8]) -> bool {
-    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-    let mut chunks = text.chunks_exact(16);
-    let mut found = false;
-    for chunk in &mut chunks {
-        found |= chunk.iter().fold(false, |found, &byte| found | special(byte));
-    }
-    found
-        | chunks
-            .remainder()
-            .iter()
-            .fold(false, |found, &byte| found | special(byte))
+    let special = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    text.iter().fold(0, |found, &byte| found | special(byte)) != 0
 }
 
 #[cold]

@@ -1,0 +1,135 @@
+//! What can go wrong with files, by what one can do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use wasmill_core::fault::{Domain, Fault, Retry};
+
+/// A failure of reading or writing files.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system refuses: look at the path, its rights, the disk.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The compressed data make no sense, or end too early: fetch the file again.
+    #[error("the {compression} data of {} are damaged or cut off after {position} bytes of content", path.display())]
+    Damaged {
+        /// How it is compressed.
+        compression: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// How much could be read.
+        position: u64,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// A followed file became another one: a followed file may only grow.
+    #[error("{} was replaced by another file while it was followed; a followed file may only grow", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A followed file lost what was read of it: a followed file may only grow.
+    #[error("{} was cut from {from} to {to} bytes while it was followed; a followed file may only grow", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// How much of it was read.
+        from: u64,
+        /// Its length.
+        to: u64,
+    },
+    /// A file appeared too late for its place in the sequence: name it so that it comes last.
+    #[error("{found} appeared after {read} was read; files of a sequence are read in the order of their names")]
+    OutOfSequence {
+        /// The file that appeared.
+        found: String,
+        /// The last file of the sequence before.
+        read: String,
+    },
+    /// A file is too long for positions in a sequence.
+    #[error("{} holds more than {max} bytes, the most that a file of a sequence may hold", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        max: u64,
+    },
+    /// A name cannot be shown as text: rename the file.
+    #[error("the name of {} is not UTF-8", path.display())]
+    NameNotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The output is there, and the topology does not allow to replace it: move it, or change `if-exists`.
+    #[error("{} is there already, and `if-exists` is \"error\"", path.display())]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A thread that read or wrote has panicked.
+    #[error("a thread of the file connector has ended by a panic")]
+    Panicked,
+}
+
+impl Error {
+    /// Turns an error of the system into one that names the path.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Panicked => Domain::Internal,
+            Self::Exists { .. } | Self::OutOfSequence { .. } | Self::NameNotUtf8 { .. } | Self::TooLong { .. } => {
+                Domain::User
+            }
+            _ => Domain::External,
+        }
+    }
+
+    /// A full disk may be freed, and an interrupted call repeated; everything else stays as it is.
+    fn retry(&self) -> Retry {
+        use io::ErrorKind::{Interrupted, QuotaExceeded, StaleNetworkFileHandle, StorageFull, TimedOut};
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                StorageFull | QuotaExceeded | Interrupted | TimedOut | StaleNetworkFileHandle => Retry::Backoff,
+                _ => Retry::Never,
+            },
+            _ => Retry::Never,
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let message = match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {}", reason(source)),
+            None => error.to_string(),
+        };
+        let mut fault = Self::fatal(error.domain(), message);
+        fault.retry = error.retry();
+        fault
+    }
+}
+
+/// The system's words without its number, as a fragment: `no such file or directory`.
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = words.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        _ => words.to_owned(),
+    }
+}

@@ -1,0 +1,52 @@
+//! Where a value comes from: a stretch of the file, and the variable that replaced what stands there, if one did.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::rc::Rc;
+
+use wasmill_core::diagnostic::Diagnostic;
+
+/// Where a key, a value or a table stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The bytes of the file.
+    pub(crate) span: Range<usize>,
+    /// The environment variable that gave the value. The span is then that of what it replaced, or of the table that
+    /// it was added to.
+    pub(crate) variable: Option<Rc<str>>,
+}
+
+impl Place {
+    /// A stretch of the file.
+    pub(crate) fn of(span: Range<usize>) -> Self {
+        Self { span, variable: None }
+    }
+}
+
+/// Adding places to diagnostics.
+pub(crate) trait At {
+    /// Adds a place and says where its value comes from.
+    fn at(self, place: &Place, text: impl Into<String>) -> Self;
+}
+
+impl At for Diagnostic {
+    fn at(self, place: &Place, text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        if let Some(variable) = &place.variable {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            let _ = write!(text, "(set by the environment variable {variable})");
+        }
+        self.label(place.span.clone(), text)
+    }
+}
+
+/// A text and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// What it says.
+    pub(crate) text: String,
+    /// Where it stands.
+    pub(crate) place: Place,
+}

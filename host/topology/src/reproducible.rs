@@ -1,0 +1,113 @@
+//! Whether a topology gives the same output on every run, and if not, which parts stand in the way.
+//!
+//! Time that comes from a clock is harmless until something goes by it: a file copied to another by ingestion time is
+//! the same file. A `deadline` never decides about data (it stops the job), so it does not count.
+
+use wasmill_core::id::{NodeId, NodeIndex, StreamIndex};
+use wasmill_core::plan::{Irreproducible, Node, NodeKind, Plan, SinkOrder, SourceTime};
+
+/// What a sink of a reproducible topology gives on every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sameness {
+    /// The same bytes.
+    Bytes,
+    /// The same rows, in any order.
+    Rows,
+}
+
+/// What each sink gives on every run, given that [`Plan::irreproducible`] is empty.
+pub fn sinks(plan: &Plan) -> Vec<(NodeId, Sameness)> {
+    let sameness = |node: &Node| match &node.kind {
+        NodeKind::Sink(sink) => Some(match sink.order {
+            SinkOrder::EventTime => Sameness::Bytes,
+            SinkOrder::Arrival => Sameness::Rows,
+        }),
+        _ => None,
+    };
+    let nodes = plan.nodes.iter();
+    nodes
+        .filter_map(|node| Some((node.id.clone(), sameness(node)?)))
+        .collect()
+}
+
+/// The reasons, in the order of the plan. `unsteady`: what connectors say of themselves.
+pub(crate) fn judge(plan: &Plan, unsteady: Vec<Irreproducible>) -> Vec<Irreproducible> {
+    let mut reasons = unsteady;
+    for node in &plan.nodes {
+        let NodeKind::Source(source) = &node.kind else { continue };
+        let mut because = |reason: String| {
+            reasons.push(Irreproducible {
+                node: node.id.clone(),
+                reason,
+            });
+        };
+        let clock = match source.time {
+            SourceTime::Event(_) => None,
+            SourceTime::Ingestion => Some("read"),
+            SourceTime::Processing => Some("processed"),
+        };
+        if let (Some(when), Some(reader)) = (clock, reader_of_time(plan, node, true)) {
+            because(format!(
+                "its event time is when a record is {when}, and {reader} goes by it; name an `event-time` column"
+            ));
+        }
+        let idle = source.watermark.idle_after;
+        if let (Some(idle), Some(reader)) = (idle, reader_of_time(plan, node, false)) {
+            because(format!(
+                "a partition that is quiet for {idle} no longer holds back {reader}, and how long it is quiet depends on \
+                 the run; leave `idle-after` out"
+            ));
+        }
+    }
+    let place = |reason: &Irreproducible| plan.nodes.iter().position(|node| node.id == reason.node);
+    reasons.sort_by_key(place);
+    reasons
+}
+
+/// The first part downstream whose output depends on event time. `values`: on event times themselves too, not only on
+/// the watermark.
+fn reader_of_time(plan: &Plan, source: &Node, values: bool) -> Option<String> {
+    let mut seen = vec![false; plan.nodes.len()];
+    let mut next: Vec<NodeIndex> = readers(plan, &source.outputs);
+    while let Some(index) = next.pop() {
+        if std::mem::replace(&mut seen[index.0 as usize], true) {
+            continue;
+        }
+        let node = plan.node(index);
+        let shows_time = || {
+            node.dead_letters.is_some_and(|stream| {
+                let stream = plan.stream(stream);
+                stream
+                    .schema
+                    .index_of("event_time")
+                    .is_some_and(|column| stream.live[column])
+            })
+        };
+        match &node.kind {
+            NodeKind::Window(_) => return Some(format!("the window `{}`", node.id)),
+            NodeKind::Sink(sink) if sink.order == SinkOrder::EventTime => {
+                return Some(format!("the order of sink `{}`", node.id));
+            }
+            NodeKind::Transform(transform)
+                if values
+                    && (transform.description.retime.is_some()
+                        || transform.description.inputs.iter().any(|input| input.event_times)) =>
+            {
+                return Some(format!("the operator `{}`", node.id));
+            }
+            _ if values && shows_time() => return Some(format!("a dead letter of `{}`", node.id)),
+            _ => next.extend(readers(plan, &node.outputs)),
+        }
+    }
+    None
+}
+
+fn readers(plan: &Plan, streams: &[StreamIndex]) -> Vec<NodeIndex> {
+    let reads = |node: &Node| node.inputs.iter().any(|input| streams.contains(input));
+    let nodes = plan.nodes.iter().enumerate().rev();
+    nodes
+        .filter(|(_, node)| reads(node))
+        .map(|(at, _)| NodeIndex(at as u32))
+        .collect()
+}

@@ -1,0 +1,151 @@
+//! What sources, operators and sinks have in common.
+
+use wasmill_core::id::NodeId;
+
+use super::input::Reference;
+use super::{Sink, Source, Transform, Window};
+use crate::codes;
+use crate::document::Table;
+use crate::place::{Place, Word};
+use crate::problems::Problems;
+use crate::reader::{Reader, not_built};
+
+/// The most characters of an id.
+const ID_CHARACTERS_MAX: usize = 64;
+
+/// A source, an operator or a sink as written.
+pub(crate) struct Node {
+    /// Its id; `None` where the file has none that could be used.
+    pub(crate) id: Option<NodeId>,
+    /// How diagnostics call it: "source `flights`".
+    pub(crate) name: String,
+    /// The id's place, or that of the table.
+    pub(crate) id_place: Place,
+    /// The table's header.
+    pub(crate) place: Place,
+    /// What it reads.
+    pub(crate) inputs: Vec<Reference>,
+    /// Whether `input` stands in the file.
+    pub(crate) has_input: bool,
+    /// The sink for its dead letters.
+    pub(crate) dead_letter: Option<Word>,
+    /// Whether its table is without errors. Otherwise nothing is said about what follows from it.
+    pub(crate) sound: bool,
+    /// What it is.
+    pub(crate) kind: Kind,
+}
+
+/// What a node is.
+pub(crate) enum Kind {
+    Source(Source),
+    Transform(Transform),
+    Window(Window),
+    Sink(Sink),
+    /// An operator of a type that does not exist, or not yet.
+    Unknown,
+}
+
+/// The id of a node's table, before anything else of it is read.
+pub(super) struct Head {
+    pub(super) id: Option<NodeId>,
+    pub(super) name: String,
+    pub(super) id_place: Place,
+    errors_before: usize,
+}
+
+impl Head {
+    /// Reads the `id` of a table of this kind ("source").
+    pub(super) fn read(table: &Table, kind: &str, problems: &Problems) -> Self {
+        let errors_before = problems.errors();
+        let reader = Reader::new(table, format!("a {kind}").replace("a o", "an o"), problems);
+        let word = reader.word("id");
+        if word.is_none() && table.entry("id").is_none() {
+            let help = format!("every {kind} needs a name of its own, as in `id = \"my-{kind}\"`");
+            // Nothing else of the table was asked for yet, so a misspelt id is not told apart here.
+            reader.missing("id", help);
+        }
+        let id_place = word
+            .as_ref()
+            .map_or_else(|| table.place.clone(), |word| word.place.clone());
+        let id = word.filter(|word| check_id(word, problems));
+        Self {
+            name: match &id {
+                Some(id) => format!("{kind} `{}`", id.text),
+                None => format!("this {kind}"),
+            },
+            id: id.map(|id| NodeId::new(id.text)),
+            id_place,
+            errors_before,
+        }
+    }
+
+    /// The node, when its table was read.
+    pub(super) fn finish(
+        self,
+        reader: &Reader<'_>,
+        inputs: Vec<Reference>,
+        kind: Kind,
+        dead_letter: Option<Word>,
+    ) -> Node {
+        Node {
+            id: self.id,
+            name: self.name,
+            id_place: self.id_place,
+            place: reader.place().clone(),
+            inputs,
+            has_input: reader.get("input").is_some(),
+            dead_letter,
+            sound: reader.problems.errors() == self.errors_before,
+            kind,
+        }
+    }
+}
+
+fn check_id(word: &Word, problems: &Problems) -> bool {
+    let id = &word.text;
+    let fits = id.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        && id.len() <= ID_CHARACTERS_MAX;
+    if !fits {
+        problems.error(
+            codes::BAD_ID,
+            format!("\"{id}\" cannot be an id"),
+            &word.place,
+            format!(
+                "use letters, digits, `-` and `_`, a letter or digit first, at most {ID_CHARACTERS_MAX} of them, \
+                 as in \"{}\"",
+                proposal(id)
+            ),
+        );
+    }
+    fits
+}
+
+/// The id with what it may not have replaced.
+fn proposal(id: &str) -> String {
+    let plain: String = id
+        .chars()
+        .take(ID_CHARACTERS_MAX)
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
+        .collect();
+    match plain.trim_matches(['-', '_']) {
+        "" => "my-id".to_owned(),
+        plain => plain.to_owned(),
+    }
+}
+
+/// `delivery`, at the root or at a sink: only what is built.
+pub(super) fn delivery(reader: &Reader<'_>) {
+    let choices = [
+        ("at-least-once", true),
+        ("effectively-once", false),
+        ("exactly-once", false),
+    ];
+    if let (Some(false), Some(item)) = (reader.choice("delivery", &choices), reader.get("delivery")) {
+        reader.problems.push(not_built(
+            "`delivery` other than at-least-once",
+            &item.place,
+            "write `delivery = \"at-least-once\"`, or leave the key out",
+        ));
+    }
+}

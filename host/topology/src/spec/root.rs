@@ -1,0 +1,80 @@
+//! The root of the file.
+
+use wasmill_core::key::KEY_GROUPS_DEFAULT;
+use wasmill_core::plan::EngineSettings;
+
+use super::node::{self, Node};
+use super::{engine, operator, sink, source};
+use crate::document::{Item, Table, Value};
+use crate::place::Word;
+use crate::problems::Problems;
+use crate::reader::Reader;
+
+/// A topology as written.
+pub(crate) struct Topology {
+    /// `name`.
+    pub(crate) name: Option<String>,
+    /// `[engine]`, with `max-parallelism` as its key groups.
+    pub(crate) engine: EngineSettings,
+    /// `dead-letter`: where nodes that name none themselves send theirs.
+    pub(crate) dead_letter: Option<Word>,
+    /// Sources, operators and sinks, in the order of the file within each.
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// Reads the root.
+pub(crate) fn read(table: &Table, problems: &Problems) -> Topology {
+    let reader = Reader::new(table, "the topology", problems);
+    let name = reader.word("name").map(|word| word.text);
+    let dead_letter = reader.word("dead-letter");
+    let key_groups = reader.count("max-parallelism", 1..=32_768);
+    let mut engine = engine::read(&reader);
+    engine.key_groups = key_groups.map_or(KEY_GROUPS_DEFAULT, |groups| groups as u16);
+    node::delivery(&reader);
+    reader.not_built(
+        "stop-timeout",
+        "leave the key out; a stop waits until everything is written",
+    );
+    reader.not_built(
+        "checkpoint",
+        "leave the table out; the job then keeps nothing, and a start reads its sources from the beginning",
+    );
+    reader.not_built("state", "leave the table out; state is kept in memory");
+    reader.not_built("restart", "leave the table out; a failure ends the run");
+    reader.not_built("control", "leave the table out; a run is stopped with Ctrl-C");
+    let mut nodes = Vec::new();
+    nodes.extend(tables(&reader, "source").map(|table| source::read(table, problems)));
+    nodes.extend(tables(&reader, "operator").map(|table| operator::read(table, problems)));
+    nodes.extend(tables(&reader, "sink").map(|table| sink::read(table, problems)));
+    reader.finish();
+    Topology {
+        name,
+        engine,
+        dead_letter,
+        nodes,
+    }
+}
+
+/// The tables of a list such as `[[source]]`.
+fn tables<'d>(reader: &Reader<'d>, key: &'static str) -> impl Iterator<Item = &'d Table> {
+    let items = match reader.get(key) {
+        None => &[],
+        Some(Item {
+            value: Value::Array(items),
+            ..
+        }) => items.as_slice(),
+        Some(item) => {
+            reader.wrong_type(key, item, &format!("a list of tables, each written as [[{key}]]"));
+            std::slice::from_ref(item)
+        }
+    };
+    for item in items {
+        if !matches!(item.value, Value::Table(_)) {
+            reader.wrong_type(key, item, &format!("a list of tables, each written as [[{key}]]"));
+        }
+    }
+    items.iter().filter_map(|item| match &item.value {
+        Value::Table(table) => Some(table),
+        _ => None,
+    })
+}

@@ -1,0 +1,62 @@
+//! `[[sink]]`.
+
+use wasmill_core::plan::SinkOrder;
+
+use super::node::{Head, Kind, Node, delivery};
+use super::{FormatSpec, format, input, source};
+use crate::document::Table;
+use crate::place::Word;
+use crate::problems::Problems;
+use crate::reader::Reader;
+
+/// A sink as written.
+pub(crate) struct Sink {
+    pub(crate) connector: Word,
+    /// The connector's own keys.
+    pub(crate) own: Table,
+    /// Our keys of the same table.
+    pub(crate) ours: Vec<&'static str>,
+    pub(crate) format: Option<FormatSpec>,
+    /// The columns to write; `None`: all.
+    pub(crate) columns: Option<Vec<Word>>,
+    pub(crate) order: SinkOrder,
+}
+
+/// Reads a sink.
+pub(super) fn read(table: &Table, problems: &Problems) -> Node {
+    let head = Head::read(table, "sink", problems);
+    let reader = Reader::new(table, head.name.clone(), problems);
+    reader.get("id");
+    let inputs = input::read(&reader, "input");
+    let connector = source::connector(&reader);
+    let format = format::read(&reader);
+    if format.is_none() && reader.get("format").is_none() {
+        reader.missing("format", "say how rows are written, as in `format = \"json\"`");
+    }
+    let columns = reader.words("columns");
+    if let (Some([]), Some(item)) = (columns.as_deref(), reader.get("columns")) {
+        let help = "list the columns to write, or leave the key out to write all";
+        reader.invalid(item, "`columns` is empty", help);
+    }
+    let order = reader.choice(
+        "order",
+        &[("arrival", SinkOrder::Arrival), ("event-time", SinkOrder::EventTime)],
+    );
+    let dead_letter = reader.word("dead-letter");
+    delivery(&reader);
+    for key in ["schema", "event-time", "watermark", "metadata", "on-invalid"] {
+        reader.pointless(key, "only a source has it", "leave it out");
+    }
+    let kind = Kind::Sink(Sink {
+        connector: connector.unwrap_or_else(|| Word {
+            text: String::new(),
+            place: table.place.clone(),
+        }),
+        own: reader.rest(),
+        ours: reader.known(),
+        format,
+        columns,
+        order: order.unwrap_or(SinkOrder::Arrival),
+    });
+    head.finish(&reader, inputs, kind, dead_letter)
+}

@@ -21,7 +21,11 @@ pub const COMPONENTS_MAX: usize = 256;
 
 /// Where the component of this digest stands.
 pub(crate) fn component(settings: &Settings, digest: &str, name: &str) -> PathBuf {
-    settings.cache.join("components").join(digest).join(format!("{name}.wasm"))
+    settings
+        .cache
+        .join("components")
+        .join(digest)
+        .join(format!("{name}.wasm"))
 }
 
 /// The turn to build; others wait until it is dropped.
@@ -69,7 +73,10 @@ mod tests {
     use super::*;
 
     fn settings(cache: &Path) -> Settings {
-        Settings { cache: cache.to_owned(), now: SystemTime::UNIX_EPOCH }
+        Settings {
+            cache: cache.to_owned(),
+            now: SystemTime::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -78,8 +85,15 @@ mod tests {
         let settings = settings(folder.path());
         let path = component(&settings, "d1", "classify");
         store(&settings, &path, b"wasm").unwrap();
-        assert_eq!(fs::read(folder.path().join("components/d1/classify.wasm")).unwrap(), b"wasm");
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no partial file stays");
+        assert_eq!(
+            fs::read(folder.path().join("components/d1/classify.wasm")).unwrap(),
+            b"wasm"
+        );
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "no partial file stays"
+        );
     }
 
     #[test]
@@ -92,7 +106,10 @@ mod tests {
             File::open(&entry).unwrap().set_modified(modified).unwrap();
         }
         prune(folder.path(), 2).unwrap();
-        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         left.sort();
         assert_eq!(left, ["entry-0", "entry-1"]);
     }

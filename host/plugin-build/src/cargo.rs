@@ -32,7 +32,10 @@ pub(crate) fn compile(
     report: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<u8>, Error> {
     let from_source = matches!(toolchain, Toolchain::FromSource { .. });
-    report(Step::Compiling { plugin: &sources.name, std: from_source });
+    report(Step::Compiling {
+        plugin: &sources.name,
+        std: from_source,
+    });
     let target = settings.cache.join("target");
     let mut command = command(sources, toolchain, &target);
     let mut child = command
@@ -45,7 +48,9 @@ pub(crate) fn compile(
     for line in BufReader::new(child.stderr.take().expect("it was piped")).lines() {
         let line = line.map_err(|error| cannot_run(&command, &error))?;
         match line.trim_start().strip_prefix("Compiling ") {
-            Some(name) => report(Step::Crate { name: name.split(" (").next().unwrap_or(name) }),
+            Some(name) => report(Step::Crate {
+                name: name.split(" (").next().unwrap_or(name),
+            }),
             None => {
                 said.push_str(&line);
                 said.push('\n');
@@ -54,16 +59,26 @@ pub(crate) fn compile(
     }
     let status = child.wait().map_err(|error| cannot_run(&command, &error))?;
     if !status.success() {
-        return Err(Error::Compile { plugin: sources.name.clone(), output: said });
+        return Err(Error::Compile {
+            plugin: sources.name.clone(),
+            output: said,
+        });
     }
-    let module = target.join(TARGET).join("release").join(format!("{}.wasm", sources.name.replace('-', "_")));
+    let module = target
+        .join(TARGET)
+        .join("release")
+        .join(format!("{}.wasm", sources.name.replace('-', "_")));
     fs::read(&module).map_err(Error::io("read", &module))
 }
 
 fn command(sources: &Sources, toolchain: &Toolchain, target: &Path) -> Command {
     let mut command = Command::new("cargo");
-    command.current_dir(&sources.folder).args(["build", "--lib", "--release", "--color=never", "--target", TARGET]);
-    command.env("CARGO_TARGET_DIR", target).env("CARGO_BUILD_BUILD_DIR", target);
+    command
+        .current_dir(&sources.folder)
+        .args(["build", "--lib", "--release", "--color=never", "--target", TARGET]);
+    command
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_BUILD_BUILD_DIR", target);
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
@@ -72,7 +87,10 @@ fn command(sources: &Sources, toolchain: &Toolchain, target: &Path) -> Command {
     }
     if let Toolchain::FromSource { rustc, linker, .. } = toolchain {
         // Building the standard library is not stable; the source is that of the very compiler.
-        command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
+        command
+            .env("RUSTC", rustc)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .arg("-Zbuild-std=std,panic_abort");
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
     }
     command

@@ -81,10 +81,17 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn not_a_plugin(path: &Path, reason: impl Into<String>) -> Self {
-        Self::NotAPlugin { path: path.to_owned(), reason: reason.into() }
+        Self::NotAPlugin {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
     }
 }

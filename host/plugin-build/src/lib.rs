@@ -13,7 +13,7 @@ mod component;
 mod error;
 mod process;
 mod project;
-pub mod settings;
+mod settings;
 mod sources;
 mod step;
 pub mod toolchain;
@@ -24,6 +24,7 @@ use std::{
 };
 
 pub use error::Error;
+pub use project::{Language, World, new_project};
 pub use settings::Settings;
 pub use step::Step;
 
@@ -79,12 +80,30 @@ pub fn build(project: &Path, settings: &Settings, report: &mut dyn FnMut(Step<'_
     let digest = sources.digest(toolchain.id())?;
     let path = cache::component(settings, &digest, &sources.name);
     if path.is_file() {
-        return Ok(Artifact { path, name: sources.name, digest, from_cache: true });
+        return Ok(Artifact {
+            path,
+            name: sources.name,
+            digest,
+            from_cache: true,
+        });
     }
     let _turn = cache::lock(settings, report)?;
+    let locked = sources.locked();
     let module = cargo::compile(&sources, &toolchain, settings, report)?;
     report(Step::MakingComponent { plugin: &sources.name });
     let component = component::encode(&sources.name, &module)?;
+    // The first build of a project fixes the versions of its dependencies.
+    let digest = if locked {
+        digest
+    } else {
+        sources.digest(toolchain.id())?
+    };
+    let path = cache::component(settings, &digest, &sources.name);
     cache::store(settings, &path, &component)?;
-    Ok(Artifact { path, name: sources.name, digest, from_cache: false })
+    Ok(Artifact {
+        path,
+        name: sources.name,
+        digest,
+        from_cache: false,
+    })
 }

@@ -21,7 +21,10 @@ fn line(command: &Command) -> String {
 }
 
 pub(crate) fn cannot_run(command: &Command, error: &io::Error) -> Error {
-    Error::Program { program: line(command), reason: format!("cannot be run: {error}") }
+    Error::Program {
+        program: line(command),
+        reason: format!("cannot be run: {error}"),
+    }
 }
 
 /// What a program printed. `None` when there is no such program.
@@ -35,8 +38,16 @@ pub(crate) fn output(command: &mut Command) -> Result<Option<String>, Error> {
         return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim();
-    Err(Error::Program { program: line(command), reason: format!("{}: {last}", output.status) })
+    let last = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing")
+        .trim();
+    Err(Error::Program {
+        program: line(command),
+        reason: format!("{}: {last}", output.status),
+    })
 }
 
 /// How a program with a limit ended.
@@ -85,12 +96,16 @@ mod tests {
         let pid = folder.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
         let limit = Duration::from_secs(1);
-        assert!(matches!(within(limit, Command::new("sh").args(["-c", &script])), Ok(Ended::TimedOut)));
+        assert!(matches!(
+            within(limit, Command::new("sh").args(["-c", &script])),
+            Ok(Ended::TimedOut)
+        ));
         let child: u32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         // An orphan may wait for a parent to notice its end: a zombie is dead too.
         let runs = || {
             let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
         };
         while runs() {
             thread::yield_now();
@@ -109,7 +124,10 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_no_error() {
         let limit = Duration::from_secs(60);
-        assert!(matches!(within(limit, &mut Command::new("no-such-program-anywhere")), Ok(Ended::Absent)));
+        assert!(matches!(
+            within(limit, &mut Command::new("no-such-program-anywhere")),
+            Ok(Ended::Absent)
+        ));
         assert_eq!(output(&mut Command::new("no-such-program-anywhere")).unwrap(), None);
     }
 

@@ -21,9 +21,15 @@ impl Settings {
     /// # Errors
     ///
     /// When there is no home folder.
-    #[expect(clippy::disallowed_methods, reason = "the one place of this crate that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place of this crate that reads the clock"
+    )]
     pub fn discover() -> Result<Self, Error> {
         let folders = etcetera::choose_base_strategy().map_err(|_| Error::NoCache)?;
-        Ok(Self { cache: folders.cache_dir().join("wasmill/plugins"), now: SystemTime::now() })
+        Ok(Self {
+            cache: folders.cache_dir().join("wasmill/plugins"),
+            now: SystemTime::now(),
+        })
     }
 }

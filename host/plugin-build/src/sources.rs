@@ -39,16 +39,29 @@ pub(crate) struct Sources {
 pub(crate) fn collect(project: &Path) -> Result<Sources, Error> {
     let folder = fs::canonicalize(project).map_err(Error::io("find", project))?;
     let manifest = read(&folder)?.ok_or_else(|| {
-        Error::not_a_plugin(project, "it has no Cargo.toml. `wasmill new NAME` writes a project to start from")
+        Error::not_a_plugin(
+            project,
+            "it has no Cargo.toml. `wasmill new NAME` writes a project to start from",
+        )
     })?;
-    let name = name(&manifest)
-        .ok_or_else(|| Error::not_a_plugin(project, "its Cargo.toml has no `package.name`: name the package's folder"))?;
+    let name = name(&manifest).ok_or_else(|| {
+        Error::not_a_plugin(
+            project,
+            "its Cargo.toml has no `package.name`: name the package's folder",
+        )
+    })?;
     if !is_cdylib(&manifest) {
         let reason = r#"its Cargo.toml lacks `[lib] crate-type = ["cdylib", "rlib"]`"#;
         return Err(Error::not_a_plugin(project, reason));
     }
     let root = workspace(&folder)?.map_or_else(|| folder.clone(), |(root, _)| root);
-    let mut sources = Sources { name, folder: folder.clone(), root, packages: BTreeMap::new(), inherited: Vec::new() };
+    let mut sources = Sources {
+        name,
+        folder: folder.clone(),
+        root,
+        packages: BTreeMap::new(),
+        inherited: Vec::new(),
+    };
     sources.follow(folder)?;
     Ok(sources)
 }
@@ -58,16 +71,16 @@ impl Sources {
         let mut seen = BTreeSet::from([package.clone()]);
         let mut open = vec![package];
         while let Some(package) = open.pop() {
-            let manifest =
-                read(&package)?.ok_or_else(|| Error::not_a_plugin(&package, "it has no Cargo.toml"))?;
+            let manifest = read(&package)?.ok_or_else(|| Error::not_a_plugin(&package, "it has no Cargo.toml"))?;
             let name = name(&manifest).ok_or_else(|| Error::not_a_plugin(&package, "it has no `package.name`"))?;
             let workspace = workspace(&package)?;
             for (dependency, value) in dependencies(&manifest) {
                 let (base, value) = match (&workspace, inherits(value)) {
                     (Some((root, manifest)), true) => {
-                        let Some(shared) = manifest.get("workspace").and_then(|workspace| {
-                            workspace.get("dependencies")?.get(dependency)
-                        }) else {
+                        let Some(shared) = manifest
+                            .get("workspace")
+                            .and_then(|workspace| workspace.get("dependencies")?.get(dependency))
+                        else {
                             continue;
                         };
                         if *root != self.root {
@@ -77,7 +90,9 @@ impl Sources {
                     }
                     _ => (&package, value),
                 };
-                let Some(path) = value.get("path").and_then(Value::as_str) else { continue };
+                let Some(path) = value.get("path").and_then(Value::as_str) else {
+                    continue;
+                };
                 let path = base.join(path);
                 let path = fs::canonicalize(&path).map_err(Error::io("find the dependency", &path))?;
                 if seen.insert(path.clone()) {
@@ -116,12 +131,18 @@ impl Sources {
         for file in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
             let path = self.root.join(file);
             if path.is_file() {
-                add(&format!("workspace/{file}"), &fs::read(&path).map_err(Error::io("read", &path))?);
+                add(
+                    &format!("workspace/{file}"),
+                    &fs::read(&path).map_err(Error::io("read", &path))?,
+                );
             }
         }
         for (name, folder) in &self.packages {
             for (relative, path) in files(folder)? {
-                add(&format!("{name}/{relative}"), &fs::read(&path).map_err(Error::io("read", &path))?);
+                add(
+                    &format!("{name}/{relative}"),
+                    &fs::read(&path).map_err(Error::io("read", &path))?,
+                );
             }
         }
         Ok(hexadecimal(&digest.finalize()))
@@ -154,7 +175,10 @@ fn files(package: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
                 found.insert(relative, path);
             }
             if found.len() + open.len() > FILES_MAX {
-                return Err(Error::not_a_plugin(package, format!("it has more than {FILES_MAX} files")));
+                return Err(Error::not_a_plugin(
+                    package,
+                    format!("it has more than {FILES_MAX} files"),
+                ));
             }
         }
     }
@@ -169,7 +193,9 @@ fn read(folder: &Path) -> Result<Option<Table>, Error> {
     }
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     let parsed = text.parse::<Table>();
-    parsed.map(Some).map_err(|error| Error::not_a_plugin(&path, error.message().to_owned()))
+    parsed
+        .map(Some)
+        .map_err(|error| Error::not_a_plugin(&path, error.message().to_owned()))
 }
 
 /// The root of the workspace that a package is in, with its manifest.
@@ -189,7 +215,10 @@ fn name(manifest: &Table) -> Option<String> {
 }
 
 fn is_cdylib(manifest: &Table) -> bool {
-    let types = manifest.get("lib").and_then(|lib| lib.get("crate-type")).and_then(Value::as_array);
+    let types = manifest
+        .get("lib")
+        .and_then(|lib| lib.get("crate-type"))
+        .and_then(Value::as_array);
     types.is_some_and(|types| types.iter().any(|kind| kind.as_str() == Some("cdylib")))
 }
 
@@ -203,10 +232,16 @@ fn dependencies(manifest: &Table) -> Vec<(&str, &Value)> {
     for kind in ["dependencies", "build-dependencies"] {
         tables.extend(manifest.get(kind).and_then(Value::as_table));
         let targets = manifest.get("target").and_then(Value::as_table);
-        let of_targets = targets.into_iter().flat_map(Table::values).filter_map(|target| target.get(kind)?.as_table());
+        let of_targets = targets
+            .into_iter()
+            .flat_map(Table::values)
+            .filter_map(|target| target.get(kind)?.as_table());
         tables.extend(of_targets);
     }
-    tables.into_iter().flat_map(|table| table.iter().map(|(name, value)| (name.as_str(), value))).collect()
+    tables
+        .into_iter()
+        .flat_map(|table| table.iter().map(|(name, value)| (name.as_str(), value)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -227,12 +262,28 @@ mod tests {
 
     /// A plugin in a workspace that depends on a library beside it, which is in a workspace of its own.
     fn example(folder: &Path) -> PathBuf {
-        write(folder, "plugins/Cargo.toml", "[workspace]\n[workspace.dependencies]\nsdk = { path = \"../sdk\" }\n");
+        write(
+            folder,
+            "plugins/Cargo.toml",
+            "[workspace]\n[workspace.dependencies]\nsdk = { path = \"../sdk\" }\n",
+        );
         write(folder, "plugins/Cargo.lock", "version = 4\n");
-        write(folder, "plugins/p/Cargo.toml", &format!("{PLUGIN}[dependencies]\nsdk.workspace = true\n"));
+        write(
+            folder,
+            "plugins/p/Cargo.toml",
+            &format!("{PLUGIN}[dependencies]\nsdk.workspace = true\n"),
+        );
         write(folder, "plugins/p/src/lib.rs", "//! One.\n");
-        write(folder, "Cargo.toml", "[workspace]\n[workspace.dependencies]\nserde = \"1\"\nother = \"1\"\n");
-        write(folder, "sdk/Cargo.toml", "[package]\nname = \"sdk\"\n[dependencies]\nserde.workspace = true\n");
+        write(
+            folder,
+            "Cargo.toml",
+            "[workspace]\n[workspace.dependencies]\nserde = \"1\"\nother = \"1\"\n",
+        );
+        write(
+            folder,
+            "sdk/Cargo.toml",
+            "[package]\nname = \"sdk\"\n[dependencies]\nserde.workspace = true\n",
+        );
         write(folder, "sdk/src/lib.rs", "//! Two.\n");
         folder.join("plugins/p")
     }
@@ -253,12 +304,18 @@ mod tests {
             ("plugins/p/data/table.csv", "1\n"),
             ("plugins/Cargo.lock", "version = 3\n"),
             ("sdk/src/lib.rs", "//! Changed.\n"),
-            ("Cargo.toml", "[workspace]\n[workspace.dependencies]\nserde = \"2\"\nother = \"1\"\n"),
+            (
+                "Cargo.toml",
+                "[workspace]\n[workspace.dependencies]\nserde = \"2\"\nother = \"1\"\n",
+            ),
         ] {
             write(folder.path(), file, text);
             assert!(seen.insert(digest(&project)), "{file} is not in the digest");
         }
-        assert!(seen.insert(collect(&project).unwrap().digest("rustc 2").unwrap()), "the toolchain is not");
+        assert!(
+            seen.insert(collect(&project).unwrap().digest("rustc 2").unwrap()),
+            "the toolchain is not"
+        );
     }
 
     #[test]
@@ -269,7 +326,10 @@ mod tests {
         for (file, text) in [
             ("plugins/p/target/debug/x", "built"),
             ("plugins/p/.git/HEAD", "hidden"),
-            ("Cargo.toml", "[workspace]\n[workspace.dependencies]\nserde = \"1\"\nother = \"2\"\n"),
+            (
+                "Cargo.toml",
+                "[workspace]\n[workspace.dependencies]\nserde = \"1\"\nother = \"2\"\n",
+            ),
         ] {
             write(folder.path(), file, text);
             assert_eq!(digest(&project), before, "{file} is in the digest");
@@ -288,7 +348,10 @@ mod tests {
         };
         check(None, "it has no Cargo.toml. `wasmill new NAME` writes");
         check(Some("[workspace]"), "no `package.name`");
-        check(Some("[package]\nname = \"p\""), r#"lacks `[lib] crate-type = ["cdylib", "rlib"]`"#);
+        check(
+            Some("[package]\nname = \"p\""),
+            r#"lacks `[lib] crate-type = ["cdylib", "rlib"]`"#,
+        );
         check(Some("[package"), "Cargo.toml is no plugin project: ");
     }
 }

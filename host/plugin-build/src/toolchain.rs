@@ -76,8 +76,11 @@ pub(crate) struct Facts {
 pub(crate) enum Rustup {
     Absent,
     Untried,
-    /// Within [`RUSTUP_PAUSE`].
-    FailedBefore,
+    /// It could not add the target.
+    Failed {
+        /// Within [`RUSTUP_PAUSE`].
+        lately: bool,
+    },
 }
 
 /// What apt offers.
@@ -106,8 +109,11 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
     if facts.target {
         return Decision::UseInstalled;
     }
-    if facts.rustup == Rustup::Untried {
-        return Decision::AddTarget;
+    // Where it failed once, it is asked again only if there is nothing else, and not at once.
+    match facts.rustup {
+        Rustup::Untried => return Decision::AddTarget,
+        Rustup::Failed { lately: false } if facts.debian.is_none() => return Decision::AddTarget,
+        Rustup::Failed { .. } | Rustup::Absent => {}
     }
     let linker = facts.linker.is_some();
     match (&facts.debian, &facts.apt) {
@@ -121,14 +127,17 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
 fn refuse(facts: &Facts) -> Decision {
     let rustup = match facts.rustup {
         Rustup::Absent => "there is no rustup",
-        Rustup::Untried | Rustup::FailedBefore => "`rustup target add` failed or took too long",
+        Rustup::Untried | Rustup::Failed { .. } => "`rustup target add` failed or took too long",
     };
     let apt = match &facts.apt {
         _ if facts.linker.is_none() => "there is no rust-lld or wasm-ld to link with".to_owned(),
         Apt::Absent => "this is no Debian whose compiler could be used".to_owned(),
         Apt::NoCandidate => "apt knows no package rustc-web".to_owned(),
         Apt::TooOld(version) => {
-            format!("apt's rustc-web {version} is older than {}.{}", VERSION_MIN.0, VERSION_MIN.1)
+            format!(
+                "apt's rustc-web {version} is older than {}.{}",
+                VERSION_MIN.0, VERSION_MIN.1
+            )
         }
         Apt::Candidate(version) => format!("rustc-web {version} could not be used"),
     };
@@ -138,15 +147,14 @@ fn refuse(facts: &Facts) -> Decision {
         (Apt::Candidate(_), _) if facts.linker.is_none() => "Run `sudo apt-get install lld` and build again".to_owned(),
         _ => format!("Run `rustup target add {TARGET}` where the network lets it, and build again"),
     };
-    Decision::Refuse { tried: format!("{rustup}, and {apt}"), mend }
+    Decision::Refuse {
+        tried: format!("{rustup}, and {apt}"),
+        mend,
+    }
 }
 
 /// Finds a compiler; fetches one where there is none.
-pub(crate) fn find(
-    project: &Path,
-    settings: &Settings,
-    report: &mut dyn FnMut(Step<'_>),
-) -> Result<Toolchain, Error> {
+pub(crate) fn find(project: &Path, settings: &Settings, report: &mut dyn FnMut(Step<'_>)) -> Result<Toolchain, Error> {
     let Some(version) = process::output(Command::new("rustc").current_dir(project).arg("-vV"))? else {
         return Err(Error::NoToolchain {
             tried: "there is no rustc".to_owned(),
@@ -156,14 +164,8 @@ pub(crate) fn find(
     if target_is_installed(project)? {
         return Ok(Toolchain::Installed { id: version });
     }
-    if let Some(rustc) = debian::compiler(settings)?
-        && let Some(linker) = debian::linker(project, &version)?
-        && rustup::state(project, settings)? != Rustup::Untried
-    {
-        return debian::toolchain(rustc, linker);
-    }
-    let _turn = cache::lock(settings, report)?;
     let mut updated = false;
+    let mut turn = None;
     loop {
         let facts = Facts {
             target: target_is_installed(project)?,
@@ -176,24 +178,30 @@ pub(crate) fn find(
         };
         match decide(&facts) {
             Decision::UseInstalled => return Ok(Toolchain::Installed { id: version }),
-            Decision::AddTarget => rustup::add_target(project, settings, report)?,
             Decision::UseDebian => {
                 let (rustc, linker) = facts.debian.zip(facts.linker).expect("it was decided on them");
                 return debian::toolchain(rustc, linker);
             }
+            Decision::Refuse { tried, mend } => return Err(Error::NoToolchain { tried, mend }),
+            // What another build does may be all that is needed: decide again when it is done.
+            _ if turn.is_none() => turn = Some(cache::lock(settings, report)?),
+            Decision::AddTarget => rustup::add_target(project, settings, report)?,
             Decision::UpdateLists => {
                 debian::update_lists(report)?;
                 updated = true;
             }
             Decision::Unpack => debian::unpack(settings, report)?,
-            Decision::Refuse { tried, mend } => return Err(Error::NoToolchain { tried, mend }),
         }
     }
 }
 
 fn target_is_installed(project: &Path) -> Result<bool, Error> {
     let mut command = Command::new("rustc");
-    let folder = process::output(command.current_dir(project).args(["--print", "target-libdir", "--target", TARGET]))?;
+    let folder = process::output(
+        command
+            .current_dir(project)
+            .args(["--print", "target-libdir", "--target", TARGET]),
+    )?;
     Ok(folder.is_some_and(|folder| Path::new(folder.trim()).is_dir()))
 }
 
@@ -223,28 +231,66 @@ mod tests {
 
     #[test]
     fn an_installed_target_comes_before_all_else() {
-        let facts = Facts { target: true, rustup: Rustup::Untried, debian: debian(), apt: candidate(), ..nothing() };
+        let facts = Facts {
+            target: true,
+            rustup: Rustup::Untried,
+            debian: debian(),
+            apt: candidate(),
+            ..nothing()
+        };
         assert_eq!(decide(&facts), Decision::UseInstalled);
     }
 
     #[test]
     fn rustup_is_asked_before_debian() {
-        let facts = Facts { rustup: Rustup::Untried, debian: debian(), apt: candidate(), ..nothing() };
+        let facts = Facts {
+            rustup: Rustup::Untried,
+            debian: debian(),
+            apt: candidate(),
+            ..nothing()
+        };
         assert_eq!(decide(&facts), Decision::AddTarget);
     }
 
     #[test]
     fn rustup_is_not_asked_again_soon_after_it_failed() {
-        let facts = Facts { rustup: Rustup::FailedBefore, debian: debian(), apt: candidate(), ..nothing() };
+        let facts = Facts {
+            rustup: Rustup::Failed { lately: true },
+            debian: debian(),
+            apt: candidate(),
+            ..nothing()
+        };
         assert_eq!(decide(&facts), Decision::UseDebian);
         assert_eq!(decide(&Facts { debian: None, ..facts }), Decision::Unpack);
     }
 
     #[test]
+    fn rustup_is_asked_again_later_unless_there_is_a_compiler() {
+        let facts = Facts {
+            rustup: Rustup::Failed { lately: false },
+            debian: debian(),
+            apt: candidate(),
+            ..nothing()
+        };
+        assert_eq!(decide(&facts), Decision::UseDebian);
+        assert_eq!(decide(&Facts { debian: None, ..facts }), Decision::AddTarget);
+    }
+
+    #[test]
     fn lists_are_updated_once_and_by_root_only() {
-        let facts = Facts { apt: Apt::NoCandidate, root: true, ..nothing() };
+        let facts = Facts {
+            apt: Apt::NoCandidate,
+            root: true,
+            ..nothing()
+        };
         assert_eq!(decide(&facts), Decision::UpdateLists);
-        assert!(matches!(decide(&Facts { updated: true, ..facts.clone() }), Decision::Refuse { .. }));
+        assert!(matches!(
+            decide(&Facts {
+                updated: true,
+                ..facts.clone()
+            }),
+            Decision::Refuse { .. }
+        ));
         assert_eq!(
             decide(&Facts { root: false, ..facts }),
             Decision::Refuse {
@@ -257,7 +303,9 @@ mod tests {
     #[test]
     fn each_refusal_is_one_line_with_its_mend() {
         let check = |facts: &Facts, line: &str| {
-            let Decision::Refuse { tried, mend } = decide(facts) else { panic!("{facts:?} is not refused") };
+            let Decision::Refuse { tried, mend } = decide(facts) else {
+                panic!("{facts:?} is not refused")
+            };
             assert_eq!(Error::NoToolchain { tried, mend }.to_string(), line);
         };
         check(
@@ -266,13 +314,22 @@ mod tests {
              used. Install rustup (https://rustup.rs) and run `rustup target add wasm32-unknown-unknown`",
         );
         check(
-            &Facts { rustup: Rustup::FailedBefore, apt: Apt::TooOld("1.85.0".to_owned()), ..nothing() },
+            &Facts {
+                rustup: Rustup::Failed { lately: true },
+                apt: Apt::TooOld("1.85.0".to_owned()),
+                ..nothing()
+            },
             "no compiler for wasm32-unknown-unknown: `rustup target add` failed or took too long, and apt's rustc-web \
              1.85.0 is older than 1.95. Run `rustup target add wasm32-unknown-unknown` where the network lets it, and \
              build again",
         );
         check(
-            &Facts { rustup: Rustup::FailedBefore, apt: candidate(), linker: None, ..nothing() },
+            &Facts {
+                rustup: Rustup::Failed { lately: true },
+                apt: candidate(),
+                linker: None,
+                ..nothing()
+            },
             "no compiler for wasm32-unknown-unknown: `rustup target add` failed or took too long, and there is no \
              rust-lld or wasm-ld to link with. Run `sudo apt-get install lld` and build again",
         );

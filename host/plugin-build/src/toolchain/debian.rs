@@ -22,7 +22,15 @@ const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
 /// Dependencies of the compiler that may not be installed, or not in the version that it needs. The rest is there
 /// wherever Rust is of use: a C compiler and its library.
-const LIBRARIES: [&str; 7] = ["libstd-rust-web", "libllvm", "libz3-", "libedit", "libffi", "libbsd", "libmd"];
+const LIBRARIES: [&str; 7] = [
+    "libstd-rust-web",
+    "libllvm",
+    "libz3-",
+    "libedit",
+    "libffi",
+    "libbsd",
+    "libmd",
+];
 
 /// Runs the unpacked compiler with the libraries that were unpacked beside it.
 const WRAPPER: &str = r#"#!/bin/sh
@@ -43,11 +51,15 @@ pub(super) fn compiler(settings: &Settings) -> Result<Option<PathBuf>, Error> {
     {
         return Ok(Some(PathBuf::from(SYSTEM)));
     }
-    let Ok(entries) = fs::read_dir(settings.cache.join("toolchains")) else { return Ok(None) };
+    let Ok(entries) = fs::read_dir(settings.cache.join("toolchains")) else {
+        return Ok(None);
+    };
     let wrappers = entries.filter_map(|entry| {
         let folder = entry.ok()?;
         let unpacked = folder.file_name().to_str()?.starts_with("debian-");
-        unpacked.then(|| folder.path().join("rustc")).filter(|wrapper| wrapper.is_file())
+        unpacked
+            .then(|| folder.path().join("rustc"))
+            .filter(|wrapper| wrapper.is_file())
     });
     Ok(wrappers.max())
 }
@@ -56,12 +68,20 @@ pub(super) fn compiler(settings: &Settings) -> Result<Option<PathBuf>, Error> {
 pub(super) fn linker(project: &Path, version: &str) -> Result<Option<PathBuf>, Error> {
     let mut command = Command::new("rustc");
     let sysroot = process::output(command.current_dir(project).args(["--print", "sysroot"]))?.unwrap_or_default();
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
-    let bundled = Path::new(sysroot.trim()).join("lib/rustlib").join(host).join("bin/rust-lld");
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap_or_default();
+    let bundled = Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(host)
+        .join("bin/rust-lld");
     if bundled.is_file() {
         return Ok(Some(bundled));
     }
-    let Ok(entries) = fs::read_dir("/usr/bin") else { return Ok(None) };
+    let Ok(entries) = fs::read_dir("/usr/bin") else {
+        return Ok(None);
+    };
     let linkers = entries.filter_map(|entry| {
         let entry = entry.ok()?;
         entry.file_name().to_str()?.starts_with("wasm-ld").then(|| entry.path())
@@ -75,7 +95,11 @@ pub(super) fn toolchain(rustc: PathBuf, linker: PathBuf) -> Result<Toolchain, Er
         program: rustc.display().to_string(),
         reason: "it is gone".to_owned(),
     })?;
-    Ok(Toolchain::FromSource { id: format!("{id}std from source\n"), rustc, linker })
+    Ok(Toolchain::FromSource {
+        id: format!("{id}std from source\n"),
+        rustc,
+        linker,
+    })
 }
 
 /// What apt would install.
@@ -83,7 +107,11 @@ pub(super) fn candidate() -> Result<Apt, Error> {
     if process::output(Command::new("dpkg-deb").arg("--version"))?.is_none() {
         return Ok(Apt::Absent);
     }
-    let policy = process::output(Command::new("apt-cache").env("LC_ALL", "C").args(["policy", PACKAGES[0]]))?;
+    let policy = process::output(
+        Command::new("apt-cache")
+            .env("LC_ALL", "C")
+            .args(["policy", PACKAGES[0]]),
+    )?;
     Ok(policy.map_or(Apt::Absent, |policy| parse_policy(&policy)))
 }
 
@@ -98,7 +126,9 @@ fn parse_policy(policy: &str) -> Apt {
 
 /// Whether a version such as `1.96.0+dfsg1-1` is of a compiler that compiles the SDK.
 fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
+    let mut numbers = version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= VERSION_MIN,
         _ => false,
@@ -114,7 +144,10 @@ pub(super) fn update_lists(report: &mut dyn FnMut(Step<'_>)) -> Result<(), Error
 /// Fetches the packages and unpacks them into the cache.
 pub(super) fn unpack(settings: &Settings, report: &mut dyn FnMut(Step<'_>)) -> Result<(), Error> {
     let Apt::Candidate(version) = candidate()? else {
-        return Err(Error::Program { program: "apt-cache".to_owned(), reason: "its answer has changed".to_owned() });
+        return Err(Error::Program {
+            program: "apt-cache".to_owned(),
+            reason: "its answer has changed".to_owned(),
+        });
     };
     let toolchains = settings.cache.join("toolchains");
     let partial = toolchains.join("partial");
@@ -129,7 +162,9 @@ pub(super) fn unpack(settings: &Settings, report: &mut dyn FnMut(Step<'_>)) -> R
     for entry in fs::read_dir(&packages).map_err(Error::io("read", &packages))? {
         let path = entry.map_err(Error::io("read", &packages))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        report(Step::Unpacking { package: name.split('_').next().unwrap_or(&name) });
+        report(Step::Unpacking {
+            package: name.split('_').next().unwrap_or(&name),
+        });
         process::output(Command::new("dpkg-deb").arg("-x").args([&path, &root]))?;
     }
     fs::remove_dir_all(&packages).map_err(Error::io("remove", &packages))?;
@@ -137,19 +172,32 @@ pub(super) fn unpack(settings: &Settings, report: &mut dyn FnMut(Step<'_>)) -> R
     let wrapper = partial.join("rustc");
     fs::write(&wrapper, WRAPPER).map_err(Error::io("write", &wrapper))?;
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).map_err(Error::io("write", &wrapper))?;
-    let name: String = version.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+    let name: String = version
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+        .collect();
     let folder = toolchains.join(format!("debian-{name}"));
     fs::rename(&partial, &folder).map_err(Error::io("make the folder", &folder))
 }
 
 fn fetch(folder: &Path, report: &mut dyn FnMut(Step<'_>)) -> Result<(), Error> {
     let mut command = Command::new("apt-cache");
-    let depends = command.env("LC_ALL", "C").args(["depends", "--recurse", "--important"]).args(PACKAGES);
+    let depends = command
+        .env("LC_ALL", "C")
+        .args(["depends", "--recurse", "--important"])
+        .args(PACKAGES);
     let depends = process::output(depends)?.unwrap_or_default();
     let names = needed(&depends);
     report(Step::Downloading { packages: names.len() });
     let mut command = Command::new("apt-get");
-    process::output(command.current_dir(folder).stdout(Stdio::null()).args(["download", "-qq"]).args(names)).map(drop)
+    process::output(
+        command
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .args(["download", "-qq"])
+            .args(names),
+    )
+    .map(drop)
 }
 
 /// The packages to fetch, of all that `apt-cache depends --recurse` names.
@@ -187,7 +235,10 @@ mod tests {
         let policy = |version: &str| format!("rustc-web:\n  Installed: (none)\n  Candidate: {version}\n");
         let new = "1.96.0+dfsg1-1~deb12u2";
         assert_eq!(parse_policy(&policy(new)), Apt::Candidate(new.to_owned()));
-        assert_eq!(parse_policy(&policy("1.85.0+dfsg3-1")), Apt::TooOld("1.85.0+dfsg3-1".to_owned()));
+        assert_eq!(
+            parse_policy(&policy("1.85.0+dfsg3-1")),
+            Apt::TooOld("1.85.0+dfsg3-1".to_owned())
+        );
         assert_eq!(parse_policy(&policy("2.0.0")), Apt::Candidate("2.0.0".to_owned()));
         assert_eq!(parse_policy(&policy("(none)")), Apt::NoCandidate);
         assert_eq!(parse_policy(""), Apt::NoCandidate);
@@ -200,7 +251,14 @@ mod tests {
                        rust-web-src\nlibllvm22\n";
         assert_eq!(
             needed(depends),
-            ["libllvm22", "libstd-rust-web-1.96", "libstd-rust-web-dev", "libz3-4", "rust-web-src", "rustc-web"]
+            [
+                "libllvm22",
+                "libstd-rust-web-1.96",
+                "libstd-rust-web-dev",
+                "libz3-4",
+                "rust-web-src",
+                "rustc-web"
+            ]
         );
     }
 }

@@ -1,6 +1,10 @@
 //! `rustup target add`, with a limit and a memory.
 
-use std::{fs, path::Path, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{RUSTUP_LIMIT, RUSTUP_PAUSE, Rustup, TARGET};
 use crate::{
@@ -15,8 +19,8 @@ fn note(settings: &Settings) -> PathBuf {
 
 /// Whether rustup is there, and worth asking.
 pub(super) fn state(project: &Path, settings: &Settings) -> Result<Rustup, Error> {
-    if failed_before(settings) {
-        return Ok(Rustup::FailedBefore);
+    if let Some(failed) = failed(settings) {
+        return Ok(failed);
     }
     let mut command = Command::new("rustup");
     // One that cannot tell its version cannot add a target.
@@ -27,21 +31,26 @@ pub(super) fn state(project: &Path, settings: &Settings) -> Result<Rustup, Error
     }
 }
 
-fn failed_before(settings: &Settings) -> bool {
-    let Ok(noted) = fs::metadata(note(settings)).and_then(|metadata| metadata.modified()) else { return false };
+fn failed(settings: &Settings) -> Option<Rustup> {
+    let noted = fs::metadata(note(settings))
+        .and_then(|metadata| metadata.modified())
+        .ok()?;
     // A note from the future is as good as one of this moment.
-    settings.now.duration_since(noted).map_or(true, |age| age < RUSTUP_PAUSE)
+    let lately = settings
+        .now
+        .duration_since(noted)
+        .map_or(true, |age| age < RUSTUP_PAUSE);
+    Some(Rustup::Failed { lately })
 }
 
 /// Adds the target, or notes that it could not be added.
-pub(super) fn add_target(
-    project: &Path,
-    settings: &Settings,
-    report: &mut dyn FnMut(Step<'_>),
-) -> Result<(), Error> {
+pub(super) fn add_target(project: &Path, settings: &Settings, report: &mut dyn FnMut(Step<'_>)) -> Result<(), Error> {
     report(Step::AddingTarget);
     let mut command = Command::new("rustup");
-    let ended = process::within(RUSTUP_LIMIT, command.current_dir(project).args(["target", "add", TARGET]))?;
+    let ended = process::within(
+        RUSTUP_LIMIT,
+        command.current_dir(project).args(["target", "add", TARGET]),
+    )?;
     if matches!(ended, Ended::Exited(status) if status.success()) && super::target_is_installed(project)? {
         return Ok(());
     }
@@ -60,14 +69,17 @@ mod tests {
     #[test]
     fn a_failure_is_remembered_for_a_day() {
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = Settings { cache: folder.path().to_owned(), now: std::time::SystemTime::UNIX_EPOCH };
-        assert!(!failed_before(&settings));
+        let mut settings = Settings {
+            cache: folder.path().to_owned(),
+            now: std::time::SystemTime::UNIX_EPOCH,
+        };
+        assert_eq!(failed(&settings), None);
         fs::create_dir(folder.path().join("toolchains")).unwrap();
         fs::write(note(&settings), "").unwrap();
         let noted = fs::metadata(note(&settings)).unwrap().modified().unwrap();
         settings.now = noted + RUSTUP_PAUSE - Duration::from_secs(1);
-        assert!(failed_before(&settings));
+        assert_eq!(failed(&settings), Some(Rustup::Failed { lately: true }));
         settings.now = noted + RUSTUP_PAUSE;
-        assert!(!failed_before(&settings));
+        assert_eq!(failed(&settings), Some(Rustup::Failed { lately: false }));
     }
 }

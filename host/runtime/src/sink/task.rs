@@ -1,0 +1,121 @@
+//! A worker's part of a sink: orders rows where asked for, encodes them, and hands them to the writer while it has room.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
+
+use wasmill_connector_api::format::{Encoded, Encoder};
+use wasmill_connector_api::sink::Chunk;
+use wasmill_core::batch::Batch;
+use wasmill_core::fault::Fault;
+use wasmill_core::operator::Emit;
+use wasmill_core::schema::Schema;
+use wasmill_core::time::Timestamp;
+use wasmill_engine::{SinkState, SinkTask, Ticket};
+use wasmill_operators::{Counters, DeadLetters, Kind};
+
+use super::order::OrderBuffer;
+use super::writer::{Message, Messages};
+use crate::metrics::SinkMetrics;
+
+/// What a sink's task is made of.
+pub(crate) struct Parts {
+    pub(crate) encoder: Box<dyn Encoder>,
+    /// The input's schema.
+    pub(crate) schema: Schema,
+    /// Set: rows are written by event time, in batches of so many.
+    pub(crate) ordered: Option<usize>,
+    pub(crate) messages: Messages,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) metrics: Arc<SinkMetrics>,
+}
+
+/// One worker's part of a sink.
+pub(crate) struct Task {
+    parts: Parts,
+    order: Option<OrderBuffer>,
+    ready: VecDeque<(Batch, Option<Ticket>)>,
+    /// Encoded, but the writer had no room.
+    blocked: Option<Message>,
+    input_ended: bool,
+    finish_sent: bool,
+}
+
+impl Task {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let order = parts.ordered.map(OrderBuffer::new);
+        Self { parts, order, ready: VecDeque::new(), blocked: None, input_ended: false, finish_sent: false }
+    }
+
+    fn next_message(&mut self, out: &mut dyn Emit) -> Result<Option<Message>, Fault> {
+        if let Some(message) = self.blocked.take() {
+            return Ok(Some(message));
+        }
+        match self.ready.pop_front() {
+            Some((batch, ticket)) => self.encode(&batch, ticket, out).map(Some),
+            None => Ok(self.input_ended.then_some(Message::Finish)),
+        }
+    }
+
+    fn encode(&mut self, batch: &Batch, ticket: Option<Ticket>, out: &mut dyn Emit) -> Result<Message, Fault> {
+        let Parts { encoder, schema, dead_letters, metrics, .. } = &mut self.parts;
+        let mut encoded = Encoded::default();
+        let rejects = encoder.encode(batch, &mut encoded);
+        if !rejects.is_empty() {
+            metrics.rejected.fetch_add(rejects.len() as u64, Ordering::Relaxed);
+            let mut counters = Counters::default();
+            dead_letters.refuse(batch, schema, None, Kind::Rejected, &rejects, &mut counters, out)?;
+        }
+        let chunk = Chunk { bytes: Bytes::from(encoded.bytes), ends: encoded.ends };
+        Ok(Message::Chunk(chunk, ticket.into_iter().collect()))
+    }
+
+    /// Rows that are still to be encoded may become dead letters, with the W that they have.
+    fn open(&self) -> SinkState {
+        let ready = self.ready.iter().map(|(batch, _)| batch.watermark_min());
+        let waiting = self.order.iter().flat_map(OrderBuffer::watermarks_min);
+        SinkState::Open { earliest: Timestamp(ready.chain(waiting).min().unwrap_or(i64::MAX)) }
+    }
+}
+
+impl SinkTask for Task {
+    fn batch(&mut self, _input: usize, batch: Batch, ticket: Option<Ticket>) -> Result<(), Fault> {
+        match &mut self.order {
+            // The buffer is state: what it holds is no longer on the way.
+            Some(order) => order.push(batch),
+            None => self.ready.push_back((batch, ticket)),
+        }
+        Ok(())
+    }
+
+    fn watermark(&mut self, to: Timestamp) -> Result<(), Fault> {
+        if let Some(order) = &mut self.order {
+            self.ready.extend(order.drain(to).into_iter().map(|batch| (batch, None)));
+        }
+        self.input_ended = to == Timestamp::MAX;
+        Ok(())
+    }
+
+    fn poll(&mut self, out: &mut dyn Emit) -> Result<SinkState, Fault> {
+        while !self.finish_sent {
+            let Some(message) = self.next_message(out)? else {
+                return Ok(self.open());
+            };
+            let finish = matches!(message, Message::Finish);
+            match self.parts.messages.try_send(message) {
+                Ok(()) => self.finish_sent = finish,
+                Err(TrySendError::Full(message)) => {
+                    self.blocked = Some(message);
+                    return Ok(self.open());
+                }
+                // The writer has failed, and its fault ends the generation.
+                Err(TrySendError::Closed(_)) => return Ok(self.open()),
+            }
+        }
+        // The writer lets go of its end when it is done.
+        Ok(if self.parts.messages.is_closed() { SinkState::Finished } else { self.open() })
+    }
+}

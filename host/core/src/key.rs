@@ -65,7 +65,11 @@ pub fn decode(data_type: DataType, encoded: &mut &[u8], visit: impl FnOnce(Value
         DataType::Utf8 | DataType::Json => {
             let bytes = decode_bytes(encoded);
             let text = std::str::from_utf8(&bytes).expect("text was encoded");
-            visit(if data_type == DataType::Utf8 { Value::Utf8(text) } else { Value::Json(text) });
+            visit(if data_type == DataType::Utf8 {
+                Value::Utf8(text)
+            } else {
+                Value::Json(text)
+            });
         }
     }
 }
@@ -120,7 +124,11 @@ pub fn sortable_float(value: f64) -> u64 {
 
 /// The float of a number from [`sortable_float`].
 pub fn float_of_sortable(sortable: u64) -> f64 {
-    f64::from_bits(if sortable >> 63 == 1 { sortable ^ 1 << 63 } else { !sortable })
+    f64::from_bits(if sortable >> 63 == 1 {
+        sortable ^ 1 << 63
+    } else {
+        !sortable
+    })
 }
 
 /// Appends bytes so that the end is known and the order is kept.

@@ -45,6 +45,49 @@ pub fn derived_place(node: &NodeId, key: &[u8], window_end: i64, index: u32, out
     out.extend(index.to_be_bytes());
 }
 
+/// Where a row of a source stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePlace {
+    /// The source.
+    pub source: String,
+    /// Its partition.
+    pub partition: String,
+    /// Where the row begins in the partition.
+    pub position: u64,
+}
+
+/// The source's row that a place names, children of flat-maps included; `None` for a derived row.
+pub fn source_place(place: &[u8]) -> Option<SourcePlace> {
+    let mut rest = place;
+    let source = read_name(&mut rest)?;
+    let partition = read_name(&mut rest)?;
+    let (position, _children) = rest.split_first_chunk()?;
+    Some(SourcePlace {
+        source,
+        partition,
+        position: u64::from_be_bytes(*position),
+    })
+}
+
+/// Reads a name. An encoded key, which begins with `00` or `01` or is empty, is none.
+fn read_name(rest: &mut &[u8]) -> Option<String> {
+    let mut name = Vec::new();
+    loop {
+        let (&byte, tail) = rest.split_first()?;
+        *rest = tail;
+        if byte == 0 {
+            let (&end, tail) = rest.split_first()?;
+            *rest = tail;
+            if end != 0xff {
+                break;
+            }
+        }
+        name.push(byte);
+    }
+    let is_name = name.first().is_some_and(|&first| first > 1);
+    String::from_utf8(name).ok().filter(|_| is_name)
+}
+
 impl Order {
     /// Places from whole byte strings.
     pub fn from_places<'a>(places: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
@@ -180,6 +223,23 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_place_tells_the_source_row_it_came_from() {
+        let children = positions("s", "a/b\0c.csv", &[10, 20]).children(&[1]);
+        let expect = SourcePlace {
+            source: "s".into(),
+            partition: "a/b\0c.csv".into(),
+            position: 20,
+        };
+        assert_eq!(source_place(&bytes(&children, 0)), Some(expect));
+        let mut derived = Vec::new();
+        for key in [&b""[..], &[0], &[1, b'x', 0, 1]] {
+            derived.clear();
+            derived_place(&NodeId::new("w"), key, 7, 0, &mut derived);
+            assert_eq!(source_place(&derived), None);
         }
     }
 

@@ -79,7 +79,11 @@ fn scale(mantissa: u64, exponent: i32) -> f64 {
         let units = if up >= 0 { mantissa << up } else { mantissa >> -up };
         return f64::from_bits(units);
     }
-    let aligned = if bits > 53 { mantissa >> (bits - 53) } else { mantissa << (53 - bits) };
+    let aligned = if bits > 53 {
+        mantissa >> (bits - 53)
+    } else {
+        mantissa << (53 - bits)
+    };
     f64::from_bits(((top + 1023) as u64) << 52 | aligned & ((1 << 52) - 1))
 }
 

@@ -72,7 +72,10 @@ impl Natural {
             *limb = second;
             borrow = under || under_again;
         }
-        assert!(!borrow && other.0.len() <= out.len(), "a difference is not negative here");
+        assert!(
+            !borrow && other.0.len() <= out.len(),
+            "a difference is not negative here"
+        );
         Self::from_limbs(out)
     }
 
@@ -95,7 +98,11 @@ impl Natural {
         let (limbs, bits) = ((below / 64) as usize, below % 64);
         let limb = |i: usize| u128::from(self.0.get(limbs + i).copied().unwrap_or(0));
         let low = limb(0) | limb(1) << 64;
-        let top = if bits == 0 { low } else { low >> bits | limb(2) << (128 - bits) };
+        let top = if bits == 0 {
+            low
+        } else {
+            low >> bits | limb(2) << (128 - bits)
+        };
         let lost = self.0.iter().take(limbs).any(|&l| l != 0) || bits > 0 && (limb(0) as u64) << (64 - bits) != 0;
         (top, lost, below)
     }
@@ -132,7 +139,11 @@ impl Natural {
         let source = &self.0[limbs.min(self.0.len())..];
         let out = source.iter().enumerate().map(|(i, &limb)| {
             let above = source.get(i + 1).copied().unwrap_or(0);
-            if bits == 0 { limb } else { limb >> bits | above << (64 - bits) }
+            if bits == 0 {
+                limb
+            } else {
+                limb >> bits | above << (64 - bits)
+            }
         });
         Self::from_limbs(out.collect())
     }

@@ -45,7 +45,10 @@ impl SquareSum {
 
     /// Whether `magnitude * 2^shift` found room.
     fn add_small(&mut self, magnitude: u128, shift: u32) -> bool {
-        let (low, high) = (magnitude << shift, if shift == 0 { 0 } else { magnitude >> (128 - shift) });
+        let (low, high) = (
+            magnitude << shift,
+            if shift == 0 { 0 } else { magnitude >> (128 - shift) },
+        );
         let terms = [low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64];
         let mut sum = self.small;
         let mut carry = 0_u128;

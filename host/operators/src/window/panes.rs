@@ -1,0 +1,531 @@
+//! The panes that windows may still need, and the tree that puts windows together from them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use wasmill_core::batch::Batch;
+use wasmill_core::fault::Fault;
+use wasmill_core::time::Micros;
+use wasmill_core::window::{Assigner, Pane, PaneNumber, Span, WindowNumber};
+
+use super::firing::{Context, Firing};
+use super::late::{Class, Lateness, judge};
+use super::part::{Blueprint, Part, Selected};
+use super::plugin::Plugin;
+use crate::counters::Counters;
+use crate::keys::Keys;
+
+/// The panes of a window operator.
+#[derive(Debug)]
+pub(crate) struct Panes {
+    pub(super) assigner: Assigner,
+    pub(super) allowed: Micros,
+    pub(super) blueprint: Blueprint,
+    /// By number.
+    list: VecDeque<OpenPane>,
+    /// Merged main parts of 2^level panes, by the last pane and the level.
+    nodes: BTreeMap<(PaneNumber, u32), Part>,
+    /// Windows before this have given their result.
+    next: WindowNumber,
+    /// Windows that owe a correction.
+    corrections: BTreeSet<WindowNumber>,
+    pub(super) firing: Option<Firing>,
+    /// The rows of the batch at hand, by pane.
+    sorted: Vec<Bucket>,
+}
+
+/// A pane that has rows.
+#[derive(Debug)]
+pub(super) struct OpenPane {
+    bounds: Pane,
+    /// Where its first window ends.
+    first_end: i64,
+    /// When no row can come any more that is not late for its last window.
+    final_at: i64,
+    /// The rows that were on time for each of its windows.
+    pub(super) main: Part,
+    /// All other rows, by class.
+    others: Vec<(Class, Part)>,
+}
+
+impl OpenPane {
+    /// The parts beside the main one that count for a window.
+    fn counting(&self, window: WindowNumber, correction: bool) -> impl Iterator<Item = &(Class, Part)> {
+        self.others
+            .iter()
+            .filter(move |other| other.0.counts(window, correction))
+    }
+}
+
+/// Rows of a batch that fall into one pane.
+#[derive(Debug)]
+struct Bucket {
+    bounds: Pane,
+    first_end: i64,
+    main: Rows,
+    others: Vec<(Class, Vec<u32>)>,
+}
+
+#[derive(Debug)]
+enum Rows {
+    All,
+    Some(Vec<u32>),
+}
+
+/// What a window is put together from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) window: WindowNumber,
+    pub(super) correction: bool,
+}
+
+/// A stretch of the tree.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    Nothing,
+    /// The main part of the one pane with rows, by place in the list.
+    Pane(usize),
+    /// A node of the tree.
+    Node((PaneNumber, u32)),
+}
+
+impl Panes {
+    pub(crate) fn new(assigner: Assigner, allowed: Micros, blueprint: Blueprint) -> Self {
+        Self {
+            assigner,
+            allowed,
+            blueprint,
+            list: VecDeque::new(),
+            nodes: BTreeMap::new(),
+            next: WindowNumber::MIN,
+            corrections: BTreeSet::new(),
+            firing: None,
+            sorted: Vec::new(),
+        }
+    }
+
+    /// Puts the rows of a batch before their panes and gives back those that are late for all windows.
+    pub(crate) fn sort_in(&mut self, batch: &Batch, times: &[i64], counters: &mut Counters) -> Vec<u32> {
+        self.sorted.clear();
+        let mut late = Vec::new();
+        let least = times.iter().copied().min().unwrap_or(i64::MAX);
+        let greatest = times.iter().copied().max().unwrap_or(i64::MIN);
+        let first = self.bucket(least);
+        let first = &mut self.sorted[first];
+        // Ends ascend with times, so no row of a batch is late where the earliest with the greatest watermark is not.
+        let on_time = batch.watermark_max() < first.first_end;
+        if on_time && greatest <= first.bounds.last && !first.bounds.windows.is_empty() {
+            first.main = Rows::All;
+            return late;
+        }
+        let mut at = 0;
+        let mut watermarks = batch.hidden().watermarks.cursor();
+        for (row, &time) in times.iter().enumerate() {
+            let bounds = &self.sorted[at].bounds;
+            if time < bounds.first || bounds.last < time {
+                at = self.bucket(time);
+            }
+            let bucket = &mut self.sorted[at];
+            if bucket.bounds.windows.is_empty() {
+                counters.unassigned += 1;
+                continue;
+            }
+            let lateness = if on_time {
+                Lateness::OnTime
+            } else {
+                let watermark = watermarks.at(batch.base_row(row));
+                judge(
+                    &self.assigner,
+                    self.allowed,
+                    &bucket.bounds,
+                    bucket.first_end,
+                    watermark,
+                )
+            };
+            match lateness {
+                Lateness::OnTime => bucket.main.push(row as u32),
+                Lateness::All => late.push(row as u32),
+                Lateness::Some(class) => {
+                    counters.corrected += u64::from(class.admitted < class.on_time);
+                    match bucket.others.iter_mut().find(|other| other.0 == class) {
+                        Some((_, rows)) => rows.push(row as u32),
+                        None => bucket.others.push((class, vec![row as u32])),
+                    }
+                }
+            }
+        }
+        late
+    }
+
+    /// The place of the bucket for rows at `time`, made where there is none.
+    fn bucket(&mut self, time: i64) -> usize {
+        let place = self.sorted.partition_point(|bucket| bucket.bounds.last < time);
+        if self.sorted.get(place).is_some_and(|bucket| bucket.bounds.first <= time) {
+            return place;
+        }
+        let open = self.list.partition_point(|pane| pane.bounds.last < time);
+        let (bounds, first_end) = match self.list.get(open) {
+            Some(pane) if pane.bounds.first <= time => (pane.bounds, pane.first_end),
+            _ => {
+                let bounds = self.assigner.pane(time);
+                (bounds, self.assigner.end(bounds.windows.first))
+            }
+        };
+        let bucket = Bucket {
+            bounds,
+            first_end,
+            main: Rows::Some(Vec::new()),
+            others: Vec::new(),
+        };
+        self.sorted.insert(place, bucket);
+        place
+    }
+
+    /// Hands each part the rows that were sorted in for it: `None` for all of the batch.
+    pub(crate) fn for_each_sorted(
+        &mut self,
+        keys: &mut Keys,
+        mut add: impl FnMut(&mut Part, &mut [Plugin], &mut Keys, Option<&[u32]>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        for bucket in std::mem::take(&mut self.sorted) {
+            let main = match &bucket.main {
+                Rows::All => Some(None),
+                Rows::Some(rows) if rows.is_empty() => None,
+                Rows::Some(rows) => Some(Some(&rows[..])),
+            };
+            if main.is_none() && bucket.others.is_empty() {
+                continue;
+            }
+            let expected = main.flatten().map_or(keys.len(), <[u32]>::len);
+            let place = self.open(&bucket, expected, keys);
+            let pane = &mut self.list[place];
+            if let Some(chosen) = main {
+                add(&mut pane.main, &mut self.blueprint.plugins, keys, chosen)?;
+            }
+            for (class, rows) in &bucket.others {
+                let other = pane.others.iter().position(|other| other.0 == *class);
+                let other = other.unwrap_or_else(|| {
+                    pane.others.push((*class, self.blueprint.part(keys, rows.len())));
+                    pane.others.len() - 1
+                });
+                let part = &mut pane.others[other].1;
+                add(part, &mut self.blueprint.plugins, keys, Some(rows))?;
+                let last = pane.bounds.windows.last.min(class.on_time - 1);
+                self.corrections.extend(class.admitted..=last);
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a bucket's pane in the list, opened where it is not there.
+    fn open(&mut self, bucket: &Bucket, expected: usize, keys: &Keys) -> usize {
+        let number = bucket.bounds.number;
+        let place = self.list.partition_point(|pane| pane.bounds.number < number);
+        if self.list.get(place).is_none_or(|pane| pane.bounds.number != number) {
+            let last_end = self.assigner.end(bucket.bounds.windows.last);
+            let pane = OpenPane {
+                bounds: bucket.bounds,
+                first_end: bucket.first_end,
+                final_at: last_end.saturating_add_unsigned(self.allowed.0),
+                main: self.blueprint.part(keys, expected),
+                others: Vec::new(),
+            };
+            self.list.insert(place, pane);
+        }
+        place
+    }
+
+    /// The window whose result or correction is due first, where that is by `to`. Of two due at once, the correction,
+    /// whose window ends earlier, comes first.
+    pub(super) fn due(&self, to: i64) -> Option<Wanted> {
+        let place = self.list.partition_point(|pane| pane.bounds.windows.last < self.next);
+        let on_time = self.list.get(place).map(|pane| {
+            let window = pane.bounds.windows.first.max(self.next);
+            (self.assigner.end(window), true, window)
+        });
+        let correction = self.corrections.first().map(|&window| {
+            let end = self.assigner.end(window);
+            (end.saturating_add_unsigned(self.allowed.0), false, window)
+        });
+        let (at, is_result, window) = on_time.into_iter().chain(correction).min()?;
+        (at <= to).then_some(Wanted {
+            window,
+            correction: !is_result,
+        })
+    }
+
+    /// Takes a window that is due off the list of those, and puts its rows together.
+    pub(super) fn begin(&mut self, wanted: Wanted, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let Wanted { window, correction } = wanted;
+        let span = self.assigner.panes(window);
+        let only = if correction {
+            self.corrections.remove(&window);
+            Some(self.keys_to_correct(window, span, cx))
+        } else {
+            self.next = window + 1;
+            None
+        };
+        let places = self.places(span);
+        let apart = !correction && places.len() == 1 && {
+            let pane = &self.list[places.start];
+            pane.counting(window, correction).next().is_none()
+        };
+        let (part, ids) = if apart {
+            self.settle(places.start, cx)?;
+            let pane = &self.list[places.start];
+            (None, pane.main.ids_in_order(cx.keys))
+        } else {
+            let part = self.collect(wanted, span, only.as_deref(), cx)?;
+            let ids = only.unwrap_or_else(|| part.ids_in_order(cx.keys));
+            (Some(part), ids)
+        };
+        self.firing = Some(Firing::new(wanted, &self.assigner, self.allowed, span.first, part, ids));
+        Ok(())
+    }
+
+    /// Which keys have rows that call for a correction, in order.
+    fn keys_to_correct(&self, window: WindowNumber, span: Span, cx: &mut Context<'_>) -> Vec<u32> {
+        let panes = self.list.range(self.places(span));
+        let mut ids: Vec<u32> = panes
+            .flat_map(|pane| &pane.others)
+            .filter(|other| other.0.corrects(window))
+            .flat_map(|other| other.1.touched())
+            .copied()
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        cx.keys.sort(&mut ids);
+        ids
+    }
+
+    /// The places in the list of the panes of a span.
+    fn places(&self, span: Span) -> std::ops::Range<usize> {
+        let from = self.list.partition_point(|pane| pane.bounds.number < span.first);
+        let to = self.list.partition_point(|pane| pane.bounds.number <= span.last);
+        from..to
+    }
+
+    /// Puts a window together: all its keys, or only some.
+    fn collect(
+        &mut self,
+        wanted: Wanted,
+        span: Span,
+        only: Option<&[u32]>,
+        cx: &mut Context<'_>,
+    ) -> Result<Part, Fault> {
+        let mut whole = self.blueprint.part(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
+        let ordered = self.blueprint.plugins.iter().any(|plugin| !plugin.commutative());
+        let mut from = span.first;
+        while from <= span.last {
+            let mut level = from.trailing_zeros().min(i128::BITS - 2);
+            while from + ((1 << level) - 1) > span.last {
+                level -= 1;
+            }
+            let last = from + ((1 << level) - 1);
+            if ordered && self.any_counting(Span { first: from, last }, wanted) {
+                if let Some(part) = self.assemble(level, from >> level, wanted, only, cx)? {
+                    self.merge(&mut whole, &part, Selected { only, ordered: true }, cx)?;
+                    cx.keys.release(&part.into_touched());
+                }
+            } else {
+                let found = self.node(level, from >> level, cx)?;
+                self.merge_found(&mut whole, found, only, cx)?;
+            }
+            from = last + 1;
+        }
+        if !ordered {
+            for place in self.places(span) {
+                let Self { list, blueprint, .. } = self;
+                for (_, part) in list[place].counting(wanted.window, wanted.correction) {
+                    whole.merge(
+                        part,
+                        Selected { only, ordered: true },
+                        &mut blueprint.plugins,
+                        cx.keys,
+                        cx.scratch,
+                    )?;
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    fn any_counting(&self, span: Span, wanted: Wanted) -> bool {
+        let mut panes = self.list.range(self.places(span));
+        panes.any(|pane| pane.counting(wanted.window, wanted.correction).next().is_some())
+    }
+
+    /// A stretch of panes some of which have rows beside their main ones that count. The same merges as in the tree are
+    /// made, so that each key's rows are put together in one way whatever other keys have.
+    fn assemble(
+        &mut self,
+        level: u32,
+        number: i128,
+        wanted: Wanted,
+        only: Option<&[u32]>,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Part>, Fault> {
+        let first = number << level;
+        let span = Span {
+            first,
+            last: first + ((1 << level) - 1),
+        };
+        let places = self.places(span);
+        if places.is_empty() {
+            return Ok(None);
+        }
+        if level == 0 {
+            return self.leaf(places.start, wanted, only, cx).map(Some);
+        }
+        let mut whole = self.blueprint.part(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
+        if self.any_counting(span, wanted) {
+            for half in [2 * number, 2 * number + 1] {
+                if let Some(part) = self.assemble(level - 1, half, wanted, only, cx)? {
+                    self.merge(&mut whole, &part, Selected { only, ordered: true }, cx)?;
+                    cx.keys.release(&part.into_touched());
+                }
+            }
+        } else {
+            let found = self.node(level, number, cx)?;
+            self.merge_found(&mut whole, found, only, cx)?;
+        }
+        Ok(Some(whole))
+    }
+
+    /// All rows of one pane that count for a window.
+    fn leaf(
+        &mut self,
+        place: usize,
+        wanted: Wanted,
+        only: Option<&[u32]>,
+        cx: &mut Context<'_>,
+    ) -> Result<Part, Fault> {
+        let mut whole = self.blueprint.part(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
+        let selected = Selected { only, ordered: false };
+        let Self { list, blueprint, .. } = self;
+        let plugins = &mut blueprint.plugins;
+        let pane = &mut list[place];
+        whole.merge(&pane.main, selected, plugins, cx.keys, cx.scratch)?;
+        for (_, part) in pane.counting(wanted.window, wanted.correction) {
+            whole.merge(part, selected, plugins, cx.keys, cx.scratch)?;
+        }
+        let others = pane
+            .others
+            .iter_mut()
+            .filter(|other| other.0.counts(wanted.window, wanted.correction));
+        let mut parts: Vec<&mut Part> = std::iter::once(&mut pane.main)
+            .chain(others.map(|o| &mut o.1))
+            .collect();
+        whole.accumulate_kept(&mut parts, plugins, &mut cx.rejects)?;
+        Ok(whole)
+    }
+
+    /// The merged main parts of 2^level panes. All of them are complete: their first window is due.
+    fn node(&mut self, level: u32, number: i128, cx: &mut Context<'_>) -> Result<Found, Fault> {
+        let first = number << level;
+        let last = first + ((1 << level) - 1);
+        if self.nodes.contains_key(&(last, level)) {
+            return Ok(Found::Node((last, level)));
+        }
+        let mut with_rows = self
+            .places(Span { first, last })
+            .filter(|&place| !self.list[place].main.is_empty());
+        let (one, more) = (with_rows.next(), with_rows.next());
+        let Some(one) = one else {
+            return Ok(Found::Nothing);
+        };
+        if more.is_none() {
+            self.settle(one, cx)?;
+            return Ok(Found::Pane(one));
+        }
+        let left = self.node(level - 1, 2 * number, cx)?;
+        let right = self.node(level - 1, 2 * number + 1, cx)?;
+        let mut whole = self.blueprint.part(cx.keys, cx.keys.len());
+        self.merge_found(&mut whole, left, None, cx)?;
+        self.merge_found(&mut whole, right, None, cx)?;
+        self.nodes.insert((last, level), whole);
+        Ok(Found::Node((last, level)))
+    }
+
+    fn merge_found(
+        &mut self,
+        into: &mut Part,
+        found: Found,
+        only: Option<&[u32]>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let part = match found {
+            Found::Nothing => return Ok(()),
+            Found::Pane(place) => &self.list[place].main,
+            Found::Node(node) => &self.nodes[&node],
+        };
+        let selected = Selected { only, ordered: true };
+        into.merge(part, selected, &mut self.blueprint.plugins, cx.keys, cx.scratch)
+    }
+
+    fn merge(
+        &mut self,
+        into: &mut Part,
+        part: &Part,
+        selected: Selected<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        into.merge(part, selected, &mut self.blueprint.plugins, cx.keys, cx.scratch)
+    }
+
+    /// Gives the aggregates that want their rows in order those of a pane's main part, which is complete.
+    fn settle(&mut self, place: usize, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let pane = &mut self.list[place];
+        let rows_come_again = self.allowed > Micros::ZERO || pane.bounds.windows.first < pane.bounds.windows.last;
+        pane.main
+            .settle(&mut self.blueprint.plugins, rows_come_again, &mut cx.rejects)
+    }
+
+    /// The main part of a pane, and what reads it.
+    pub(super) fn main_and_plugins(&mut self, pane: PaneNumber) -> (&Part, &mut [Plugin]) {
+        let place = self.list.partition_point(|open| open.bounds.number < pane);
+        (&self.list[place].main, &mut self.blueprint.plugins)
+    }
+
+    /// Gives up the panes that no window needs any more.
+    pub(super) fn close(&mut self, to: i64, keys: &mut Keys) {
+        while let Some(pane) = self.list.front() {
+            let last = pane.bounds.windows.last;
+            let owed = self.corrections.first().is_some_and(|&window| window <= last);
+            if pane.final_at > to || self.next <= last || owed {
+                break;
+            }
+            if let Some(pane) = self.list.pop_front() {
+                keys.release(&pane.main.into_touched());
+                for (_, part) in pane.others {
+                    keys.release(&part.into_touched());
+                }
+            }
+        }
+        let first = self.list.front().map_or(PaneNumber::MAX, |pane| pane.bounds.number);
+        while let Some(node) = self.nodes.first_entry() {
+            if node.key().0 >= first {
+                break;
+            }
+            keys.release(&node.remove().into_touched());
+        }
+    }
+
+    /// About how many bytes the panes take.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let panes: usize = self
+            .list
+            .iter()
+            .map(|pane| pane.main.size_bytes() + pane.others.iter().map(|o| o.1.size_bytes()).sum::<usize>())
+            .sum();
+        panes + self.nodes.values().map(Part::size_bytes).sum::<usize>()
+    }
+}
+
+impl Rows {
+    fn push(&mut self, row: u32) {
+        match self {
+            Self::Some(rows) => rows.push(row),
+            Self::All => unreachable!("all rows are taken at once"),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Wasm aggregates in windows: their accumulators by group, and the rows of those that want them in order.
+//!
+//! A commutative aggregate gets its rows as they come. Any other gets each group's rows sorted by (event time, place),
+//! so they are kept until the pane is complete, and panes are merged in time order.
+
+use std::cmp::Ordering;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use wasmill_core::aggregate::{Aggregate, AggregateDescription, Groups};
+use wasmill_core::batch::{Batch, Hidden, OutputColumn, Slot};
+use wasmill_core::column::{Column, ColumnBuilder, Scalar};
+use wasmill_core::fault::Fault;
+use wasmill_core::operator::Emit;
+use wasmill_core::order::Order;
+use wasmill_core::plan::OnFault;
+use wasmill_core::schema::Schema;
+use wasmill_core::transform::Reject;
+use wasmill_core::watermark::RowWatermarks;
+
+use crate::blame::{Attempt, blame};
+use crate::counters::Counters;
+use crate::dead_letters::{DeadLetters, Kind};
+use crate::keys::KeyId;
+
+/// Rows of a call at most.
+const CALL_ROWS_MAX: usize = 4_096;
+
+/// A Wasm aggregate of a window.
+pub(crate) struct Plugin {
+    guest: Box<dyn Aggregate>,
+    description: AggregateDescription,
+    /// The columns of the window's input that the guest sees.
+    input: Vec<usize>,
+    path: String,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A plugin's accumulators by group.
+#[derive(Debug, Default)]
+pub(crate) struct PluginCells {
+    /// A column for each accumulator.
+    columns: Vec<Vec<Scalar>>,
+}
+
+/// Rows for an aggregate that wants them in order.
+#[derive(Debug, Default)]
+pub(crate) struct KeptRows {
+    batches: Vec<Kept>,
+    /// Whether they were accumulated once, so that those rejected are known.
+    told: bool,
+    /// Whether they are in their own part's cells.
+    pub(super) settled: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    batch: Batch,
+    ids: Vec<KeyId>,
+}
+
+/// Where rejected rows go.
+pub(crate) struct Rejects<'a> {
+    pub(crate) letters: &'a DeadLetters,
+    pub(crate) schema: &'a Schema,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) out: &'a mut dyn Emit,
+}
+
+impl PluginCells {
+    fn grow(&mut self, groups: usize, description: &AggregateDescription) {
+        if self.columns.is_empty() {
+            self.columns = description.accumulators.iter().map(|_| Vec::new()).collect();
+        }
+        for (column, accumulator) in self.columns.iter_mut().zip(&description.accumulators) {
+            if column.len() < groups {
+                column.resize(groups, accumulator.initial.clone());
+            }
+        }
+    }
+
+    fn gather(&self, groups: &[u32], description: &AggregateDescription) -> Vec<Column> {
+        let columns = self.columns.iter().zip(&description.accumulators);
+        let gathered = columns.map(|(column, accumulator)| {
+            let mut builder = ColumnBuilder::new(accumulator.field.data_type, groups.len());
+            for &group in groups {
+                builder.push(column[group as usize].as_value());
+            }
+            builder.finish()
+        });
+        gathered.collect()
+    }
+
+    fn scatter(&mut self, groups: &[u32], values: &[Column]) {
+        for (column, values) in self.columns.iter_mut().zip(values) {
+            for (row, &group) in groups.iter().enumerate() {
+                column[group as usize] = values.value(row).into();
+            }
+        }
+    }
+
+    pub(super) fn spread(&mut self, places: &[u32], groups: usize) {
+        for column in &mut self.columns {
+            let mut cells = vec![Scalar::Null; groups];
+            for (cell, &place) in column.drain(..).zip(places) {
+                cells[place as usize] = cell;
+            }
+            *column = cells;
+        }
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.columns.iter().map(|c| c.capacity() * size_of::<Scalar>()).sum()
+    }
+}
+
+impl KeptRows {
+    pub(super) fn push(&mut self, batch: &Batch, chosen: Option<&[u32]>, ids: &[KeyId]) {
+        let all: Vec<u32>;
+        let rows = if let Some(chosen) = chosen {
+            chosen
+        } else {
+            all = (0..batch.rows() as u32).collect();
+            &all
+        };
+        self.batches.push(Kept {
+            batch: batch.gather(rows),
+            ids: rows.iter().map(|&row| ids[row as usize]).collect(),
+        });
+    }
+
+    /// Gives up the rows, when no window needs them again.
+    pub(super) fn forget(&mut self) {
+        self.batches = Vec::new();
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.batches
+            .iter()
+            .map(|kept| kept.batch.size_bytes() + kept.ids.len() * 4)
+            .sum()
+    }
+}
+
+impl Plugin {
+    pub(crate) fn new(
+        guest: Box<dyn Aggregate>,
+        description: AggregateDescription,
+        input: Vec<usize>,
+        path: String,
+    ) -> Self {
+        Self {
+            guest,
+            description,
+            input,
+            path,
+        }
+    }
+
+    /// Whether rows may come in any order.
+    pub(crate) fn commutative(&self) -> bool {
+        self.description.commutative
+    }
+
+    /// Accumulates rows of a batch as they come.
+    pub(super) fn add(
+        &mut self,
+        cells: &mut PluginCells,
+        batch: &Batch,
+        chosen: Option<&[u32]>,
+        groups: &[u32],
+        rejects: &mut Rejects<'_>,
+    ) -> Result<(), Fault> {
+        let selected = chosen.map(|rows| batch.select(rows));
+        self.accumulate(cells, selected.as_ref().unwrap_or(batch), groups, |_| true, rejects)
+    }
+
+    /// Accumulates kept rows in order: those whose key has a group.
+    pub(super) fn accumulate_kept(
+        &mut self,
+        cells: &mut PluginCells,
+        kept: &mut [&mut KeptRows],
+        group_of: impl Fn(KeyId) -> Option<u32>,
+        rejects: &mut Rejects<'_>,
+    ) -> Result<(), Fault> {
+        let mut rows = Vec::new();
+        let mut batches = Vec::new();
+        for of_part in &*kept {
+            for kept in &of_part.batches {
+                for (row, &id) in kept.ids.iter().enumerate() {
+                    if let Some(group) = group_of(id) {
+                        rows.push((batches.len(), row as u32, group));
+                    }
+                }
+                batches.push((&kept.batch, of_part.told));
+            }
+        }
+        rows.sort_by(|a, b| {
+            let place = |r: &(usize, u32, u32)| (batches[r.0].0, r.1 as usize);
+            compare_rows(place(a), place(b))
+        });
+        for chunk in rows.chunks(CALL_ROWS_MAX) {
+            let places: Vec<(&Batch, usize)> = chunk.iter().map(|r| (batches[r.0].0, r.1 as usize)).collect();
+            let groups: Vec<u32> = chunk.iter().map(|r| r.2).collect();
+            let batch = collect_rows(&places, rejects.schema);
+            let untold = |row: u32| !batches[chunk[row as usize].0].1;
+            self.accumulate(cells, &batch, &groups, untold, rejects)?;
+        }
+        for of_part in kept {
+            of_part.told = true;
+        }
+        Ok(())
+    }
+
+    /// One or more calls for rows of a batch. Rejected rows are told where `tell` says so.
+    fn accumulate(
+        &mut self,
+        cells: &mut PluginCells,
+        batch: &Batch,
+        groups: &[u32],
+        tell: impl Fn(u32) -> bool,
+        rejects: &mut Rejects<'_>,
+    ) -> Result<(), Fault> {
+        // A call gets the accumulators of its own groups only, numbered as they come.
+        let mut numbers: HashMap<u32, u32, FixedState> = HashMap::default();
+        let mut own: Vec<u32> = Vec::new();
+        let local: Vec<u32> = groups
+            .iter()
+            .map(|&group| {
+                *numbers.entry(group).or_insert_with(|| {
+                    own.push(group);
+                    own.len() as u32 - 1
+                })
+            })
+            .collect();
+        cells.grow(own.iter().max().map_or(0, |&g| g as usize + 1), &self.description);
+        let mut accumulators = cells.gather(&own, &self.description);
+        let view = batch.with_columns(self.input.iter().map(|&column| OutputColumn::Input(column)));
+        let guest = &mut self.guest;
+        let call = |rows: Option<&[u32]>| -> Result<Vec<Reject>, Fault> {
+            let done = match rows {
+                None => guest.accumulate(&view, &local, &accumulators)?,
+                Some(rows) => {
+                    let local: Vec<u32> = rows.iter().map(|&row| local[row as usize]).collect();
+                    guest.accumulate(&view.select(rows), &local, &accumulators)?
+                }
+            };
+            accumulators = done.accumulators;
+            Ok(done.rejects)
+        };
+        let fails = rejects.letters.on_fault == OnFault::Fail;
+        let attempt = if fails { Attempt::Whole } else { Attempt::Blame };
+        let (refused, faults) = blame(batch.rows(), attempt, call, |refused, rows| {
+            for reject in &mut *refused {
+                reject.row = rows[reject.row as usize];
+            }
+        })?;
+        let refused: Vec<Reject> = refused.into_iter().flatten().filter(|r| tell(r.row)).collect();
+        cells.scatter(&own, &accumulators);
+        rejects.refuse(batch, &self.path, Kind::Rejected, &refused)?;
+        for (kind, reject) in faults {
+            if tell(reject.row) {
+                rejects.refuse(batch, &self.path, Kind::Fault(kind.name()), &[reject])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges cells `from` of a later part into cells `into` of an earlier one; those that are `new` there are copied.
+    pub(super) fn merge(
+        &mut self,
+        cells: &mut PluginCells,
+        into: &[u32],
+        later: &PluginCells,
+        from: &[u32],
+        new: impl Fn(u32) -> bool,
+    ) -> Result<(), Fault> {
+        cells.grow(into.iter().max().map_or(0, |&g| g as usize + 1), &self.description);
+        let (mut to_merge, mut from_merge) = (Vec::new(), Vec::new());
+        for (&to, &from) in into.iter().zip(from) {
+            if new(to) {
+                for (own, other) in cells.columns.iter_mut().zip(&later.columns) {
+                    own[to as usize] = other[from as usize].clone();
+                }
+            } else {
+                to_merge.push(to);
+                from_merge.push(from);
+            }
+        }
+        for (to, from) in to_merge.chunks(CALL_ROWS_MAX).zip(from_merge.chunks(CALL_ROWS_MAX)) {
+            let earlier = cells.gather(to, &self.description);
+            let later = later.gather(from, &self.description);
+            let merged = self.guest.merge(&earlier, &later)?;
+            cells.scatter(to, &merged);
+        }
+        Ok(())
+    }
+
+    /// The results of groups, a column each.
+    pub(super) fn finish(
+        &mut self,
+        cells: &PluginCells,
+        groups: &[u32],
+        bounds: &Groups<'_>,
+    ) -> Result<Vec<Column>, Fault> {
+        let accumulators = cells.gather(groups, &self.description);
+        self.guest.finish(bounds, &accumulators)
+    }
+}
+
+impl Rejects<'_> {
+    fn refuse(&mut self, batch: &Batch, path: &str, kind: Kind, rejects: &[Reject]) -> Result<(), Fault> {
+        self.letters
+            .refuse(batch, self.schema, Some(path), kind, rejects, self.counters, self.out)
+    }
+}
+
+/// By event time, then by place. Rows without places of one time stand as they came.
+fn compare_rows(a: (&Batch, usize), b: (&Batch, usize)) -> Ordering {
+    a.0.time(a.1)
+        .cmp(&b.0.time(b.1))
+        .then_with(|| match (&a.0.hidden().order, &b.0.hidden().order) {
+            (Some(x), Some(y)) => x.compare(a.0.base_row(a.1), y, b.0.base_row(b.1)),
+            _ => Ordering::Equal,
+        })
+}
+
+/// Rows of several batches of one stream as one batch.
+fn collect_rows(rows: &[(&Batch, usize)], schema: &Schema) -> Batch {
+    let Some((first, _)) = rows.first() else {
+        unreachable!("a chunk has rows");
+    };
+    let slots = first
+        .slots()
+        .iter()
+        .zip(schema.fields())
+        .enumerate()
+        .map(|(i, (slot, field))| {
+            if matches!(slot, Slot::Absent) {
+                return Slot::Absent;
+            }
+            let mut builder = ColumnBuilder::new(field.data_type, rows.len());
+            for &(batch, row) in rows {
+                match &batch.slots()[i] {
+                    Slot::Base(column) => builder.push(column.value(batch.base_row(row))),
+                    Slot::Dense(column) => builder.push(column.value(row)),
+                    Slot::Absent => builder.push_null(),
+                }
+            }
+            Slot::Base(builder.finish())
+        });
+    let slots = slots.collect();
+    let times: Vec<i64> = rows.iter().map(|&(batch, row)| batch.time(row)).collect();
+    let watermarks: Vec<i64> = rows
+        .iter()
+        .map(|&(batch, row)| batch.hidden().watermarks.at(batch.base_row(row)))
+        .collect();
+    let order = first.hidden().order.is_some().then(|| {
+        let mut bytes = Vec::new();
+        let mut ends = vec![0];
+        for &(batch, row) in rows {
+            if let Some(order) = &batch.hidden().order {
+                order.write(batch.base_row(row), &mut bytes);
+            }
+            ends.push(bytes.len());
+        }
+        let places: Vec<&[u8]> = ends.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
+        Order::from_places(places.into_iter())
+    });
+    Batch::new(
+        slots,
+        Hidden {
+            times: times.into(),
+            watermarks: RowWatermarks::from_values(&watermarks),
+            order,
+        },
+    )
+}

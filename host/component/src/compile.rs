@@ -88,11 +88,15 @@ fn in_subprocess(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, CompileEr
         .spawn()
         .map_err(process)?;
     let mut stdin = child.stdin.take().expect("it was asked for");
-    // The compiler reads all before it writes, so the pipe cannot fill up in both directions; a compiler that ended
-    // early says why on its standard error, which is worth more than the broken pipe.
-    let sent = stdin.write_all(wasm);
-    drop(stdin);
-    let output = child.wait_with_output().map_err(process)?;
+    let (sent, output) = std::thread::scope(|scope| {
+        let sender = std::thread::Builder::new().name("wasmill-compile".to_owned());
+        let sender = sender.spawn_scoped(scope, move || stdin.write_all(wasm));
+        let output = child.wait_with_output();
+        let sent = sender.and_then(|sender| sender.join().expect("writing to a pipe does not panic"));
+        (sent, output)
+    });
+    let output = output.map_err(process)?;
+    // A compiler that ended early says why on its standard error, which is worth more than the broken pipe.
     if output.status.success() {
         sent.map_err(process)?;
         return Ok(output.stdout);

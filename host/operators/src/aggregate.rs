@@ -40,7 +40,7 @@ use wasmill_core::order::Order;
 use wasmill_core::schema::{DataType, Schema};
 
 /// Rows of a batch on their way into cells. Columns, times and places stand in the batch's logical rows.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a> {
     /// By place in the input's schema; those that no aggregate reads are not there.
     pub(crate) columns: &'a [Option<Cow<'a, Column>>],
@@ -90,7 +90,7 @@ impl Rows<'_> {
 
     /// Visits each value that is there with its group.
     #[inline]
-    fn each_value<'a, T: Copy>(&self, values: &'a [T], nulls: Option<&NullBuffer>, mut visit: impl FnMut(T, usize)) {
+    fn each_value<T: Copy>(&self, values: &[T], nulls: Option<&NullBuffer>, mut visit: impl FnMut(T, usize)) {
         self.each_valid(nulls, |row, group| visit(values[row], group));
     }
 }
@@ -165,7 +165,7 @@ impl<F: Function> Cells<F> {
         })
     }
 
-    fn same<'a>(&self, other: &'a dyn Accumulators) -> &'a Self {
+    fn same(other: &dyn Accumulators) -> &Self {
         other
             .as_any()
             .downcast_ref()
@@ -186,7 +186,7 @@ impl<F: Function> Accumulators for Cells<F> {
     }
 
     fn merge(&mut self, into: &[u32], other: &dyn Accumulators, from: &[u32]) {
-        let other = self.same(other);
+        let other = Self::same(other);
         for (&to, &from) in into.iter().zip(from) {
             self.function
                 .merge(&mut self.cells[to as usize], &other.cells[from as usize]);
@@ -194,7 +194,7 @@ impl<F: Function> Accumulators for Cells<F> {
     }
 
     fn merge_aligned(&mut self, other: &dyn Accumulators) {
-        let other = self.same(other);
+        let other = Self::same(other);
         for (to, from) in self.cells.iter_mut().zip(&other.cells) {
             self.function.merge(to, from);
         }

@@ -38,6 +38,21 @@ impl Kind {
     }
 }
 
+/// Rows of a batch that an operator cannot use.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// The batch.
+    pub batch: &'a Batch,
+    /// Its stream's schema.
+    pub schema: &'a Schema,
+    /// The plugin's file, where a guest had to do with it.
+    pub plugin: Option<&'a str>,
+    /// Why.
+    pub kind: Kind,
+    /// The rows, each with its message.
+    pub rows: &'a [Reject],
+}
+
 /// What an operator does with rows that it cannot use.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
@@ -50,36 +65,27 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Deals with rows of `batch`, whose stream has `schema`: dead letters where there is a sink for them, else by the
-    /// policy.
+    /// Deals with rows: dead letters where there is a sink for them, else by the policy. Under the policy to skip, rows at
+    /// fault are only counted.
     ///
     /// # Errors
     /// There is no sink and the policy is to fail.
-    pub fn refuse(
-        &self,
-        batch: &Batch,
-        schema: &Schema,
-        plugin: Option<&str>,
-        kind: Kind,
-        rejects: &[Reject],
-        counters: &mut Counters,
-        out: &mut dyn Emit,
-    ) -> Result<(), Fault> {
-        let Some(first) = rejects.first() else {
+    pub fn refuse(&self, refused: &Refused<'_>, counters: &mut Counters, out: &mut dyn Emit) -> Result<(), Fault> {
+        let Some(first) = refused.rows.first() else {
             return Ok(());
         };
-        counters.rejected += rejects.len() as u64;
+        counters.rejected += refused.rows.len() as u64;
+        let is_fault = matches!(refused.kind, Kind::Fault(_));
         match (self.port, self.on_fault) {
-            (Some(port), _) => {
-                let letters = self.letters(batch, schema, plugin, kind, rejects);
-                out.emit(port, letters);
+            (Some(port), on_fault) if !(is_fault && on_fault == OnFault::Skip) => {
+                out.emit(port, self.letters(refused));
                 Ok(())
             }
-            (None, OnFault::Skip) => {
-                counters.skipped += rejects.len() as u64;
+            (_, OnFault::Skip) => {
+                counters.skipped += refused.rows.len() as u64;
                 Ok(())
             }
-            (None, OnFault::Fail | OnFault::DeadLetter) => Err(self.stop(batch, first)),
+            (_, OnFault::Fail | OnFault::DeadLetter) => Err(self.stop(refused.batch, first)),
         }
     }
 
@@ -99,14 +105,14 @@ impl DeadLetters {
     }
 
     /// The dead letters of rows, in the schema of [`dead_letter_schema`].
-    pub fn letters(
-        &self,
-        batch: &Batch,
-        schema: &Schema,
-        plugin: Option<&str>,
-        kind: Kind,
-        rejects: &[Reject],
-    ) -> Batch {
+    pub fn letters(&self, refused: &Refused<'_>) -> Batch {
+        let Refused {
+            batch,
+            schema,
+            plugin,
+            kind,
+            rows: rejects,
+        } = *refused;
         let fields = dead_letter_schema();
         let mut builders: Vec<ColumnBuilder> = fields
             .fields()
@@ -206,6 +212,16 @@ mod tests {
         (Batch::new(slots, hidden).select(&[1, 2]), schema)
     }
 
+    fn refused<'a>(batch: &'a Batch, schema: &'a Schema, rows: &'a [Reject]) -> Refused<'a> {
+        Refused {
+            batch,
+            schema,
+            plugin: Some("p.wasm"),
+            kind: Kind::Rejected,
+            rows,
+        }
+    }
+
     fn rejects() -> [Reject; 1] {
         [Reject {
             row: 1,
@@ -227,15 +243,7 @@ mod tests {
         let mut out: Vec<(usize, Batch)> = Vec::new();
         let mut counters = Counters::default();
         letters(Some(2), OnFault::Fail)
-            .refuse(
-                &batch,
-                &schema,
-                Some("p.wasm"),
-                Kind::Rejected,
-                &rejects(),
-                &mut counters,
-                &mut out,
-            )
+            .refuse(&refused(&batch, &schema, &rejects()), &mut counters, &mut out)
             .expect("a sink takes it");
         let (port, letter) = &out[0];
         assert_eq!(
@@ -266,15 +274,7 @@ mod tests {
         let mut counters = Counters::default();
         let mut refuse = |on_fault| {
             letters(None, on_fault)
-                .refuse(
-                    &batch,
-                    &schema,
-                    None,
-                    Kind::Rejected,
-                    &rejects(),
-                    &mut counters,
-                    &mut out,
-                )
+                .refuse(&refused(&batch, &schema, &rejects()), &mut counters, &mut out)
                 .map_err(|fault| fault.to_string())
         };
         assert_eq!(refuse(OnFault::Skip), Ok(()));

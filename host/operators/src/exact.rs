@@ -95,7 +95,11 @@ pub(crate) fn divide(magnitude: u128, exponent: i32, divisor: u64) -> f64 {
     let up = magnitude.leading_zeros();
     let dividend = magnitude << up;
     let divisor = u128::from(divisor);
-    round(dividend / divisor, dividend % divisor != 0, exponent - up as i32)
+    round(
+        dividend / divisor,
+        !dividend.is_multiple_of(divisor),
+        exponent - up as i32,
+    )
 }
 
 #[cfg(test)]

@@ -3,6 +3,11 @@
 //! An operator here is a [`wasmill_core::operator::Operator`]: batches and watermarks in, batches out. It does no I/O and
 //! knows neither clock nor engine.
 
+#![cfg_attr(
+    test,
+    expect(clippy::float_cmp, reason = "what is rounded once has one right result")
+)]
+
 mod aggregate;
 mod blame;
 mod counters;
@@ -10,7 +15,9 @@ pub mod dead_letters;
 mod exact;
 mod json;
 mod keys;
+mod transform;
 mod window;
 
 pub use counters::Counters;
+pub use transform::GuardedTransform;
 pub use window::{Window, WindowLimits, WindowPorts};

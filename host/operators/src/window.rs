@@ -35,7 +35,7 @@ use self::part::{Blueprint, Scratch};
 use self::plugin::{Plugin, Rejects};
 use crate::aggregate::{self, Rows};
 use crate::counters::Counters;
-use crate::dead_letters::{DeadLetters, Kind};
+use crate::dead_letters::{DeadLetters, Kind, Refused};
 use crate::keys::{KeyId, Keys};
 
 /// Bounds of a window operator.
@@ -249,7 +249,14 @@ impl Window {
                     on_fault: OnFault::Skip,
                     ..self.letters.clone()
                 };
-                letters_or_skip.refuse(batch, &self.schema, None, Kind::Late, &letters, &mut self.counters, out)
+                let refused = Refused {
+                    batch,
+                    schema: &self.schema,
+                    plugin: None,
+                    kind: Kind::Late,
+                    rows: &letters,
+                };
+                letters_or_skip.refuse(&refused, &mut self.counters, out)
             }
         }
     }

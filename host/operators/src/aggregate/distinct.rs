@@ -113,6 +113,7 @@ impl Sketch {
 }
 
 /// x + Σ x^(2^k) 2^(k-1)
+#[expect(clippy::float_cmp, reason = "the series ends when a term no longer changes the sum")]
 fn sigma(mut x: f64) -> f64 {
     if x == 1.0 {
         return f64::INFINITY;
@@ -130,6 +131,7 @@ fn sigma(mut x: f64) -> f64 {
 }
 
 /// (1 - x - Σ (1 - x^(2^-k))² 2^-k) / 3
+#[expect(clippy::float_cmp, reason = "the series ends when a term no longer changes the sum")]
 fn tau(mut x: f64) -> f64 {
     if x == 0.0 || x == 1.0 {
         return 0.0;

@@ -148,7 +148,7 @@ impl Function for ByteExtreme {
         match column {
             Column::Utf8(a) | Column::Json(a) => {
                 rows.each_valid(nulls, |row, group| {
-                    self.offer(&mut cells[group], a.value(row).as_bytes())
+                    self.offer(&mut cells[group], a.value(row).as_bytes());
                 });
             }
             Column::Binary(a) => rows.each_valid(nulls, |row, group| self.offer(&mut cells[group], a.value(row))),

@@ -77,7 +77,7 @@ impl Function for FirstLast {
         if let Some(candidate) = from
             && into.as_ref().is_none_or(|so_far| self.better(candidate, so_far))
         {
-            *into = from.clone();
+            into.clone_from(from);
         }
     }
 

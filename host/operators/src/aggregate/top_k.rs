@@ -63,6 +63,6 @@ impl Function for TopK {
     }
 
     fn heap_bytes(&self, cell: &Counts) -> usize {
-        cell.capacity() * 25 + cell.keys().map(|value| value.len()).sum::<usize>()
+        cell.capacity() * 25 + cell.keys().map(Vec::len).sum::<usize>()
     }
 }

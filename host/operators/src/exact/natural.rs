@@ -131,7 +131,7 @@ impl Natural {
         let (top, _, _) = head.top();
         let root = top.isqrt();
         let exact = root * root == top && head.shifted_left(below) == quotient && !rest_a && !rest_b;
-        round(root, !exact, (exponent + below as i32) / 2)
+        round(root, !exact, i32::midpoint(exponent, below as i32))
     }
 
     fn shifted_right(&self, by: u32) -> Self {

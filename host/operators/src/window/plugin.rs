@@ -20,7 +20,7 @@ use wasmill_core::watermark::RowWatermarks;
 
 use crate::blame::{Attempt, blame};
 use crate::counters::Counters;
-use crate::dead_letters::{DeadLetters, Kind};
+use crate::dead_letters::{DeadLetters, Kind, Refused};
 use crate::keys::KeyId;
 
 /// Rows of a call at most.
@@ -317,8 +317,14 @@ impl Plugin {
 
 impl Rejects<'_> {
     fn refuse(&mut self, batch: &Batch, path: &str, kind: Kind, rejects: &[Reject]) -> Result<(), Fault> {
-        self.letters
-            .refuse(batch, self.schema, Some(path), kind, rejects, self.counters, self.out)
+        let refused = Refused {
+            batch,
+            schema: self.schema,
+            plugin: Some(path),
+            kind,
+            rows: rejects,
+        };
+        self.letters.refuse(&refused, self.counters, self.out)
     }
 }
 

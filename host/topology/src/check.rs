@@ -306,7 +306,9 @@ impl<'a> Checker<'a> {
     /// Warns of nodes whose rows nobody reads.
     fn unread(&self) {
         for (at, node) in self.topology.nodes.iter().enumerate() {
-            if matches!(node.kind, Kind::Sink(_) | Kind::Unknown) || !node.sound || node.id.is_none() {
+            let is_known = |id: &NodeId| self.wiring.by_id.get(id.as_str()) == Some(&at);
+            let is_read = matches!(node.kind, Kind::Sink(_) | Kind::Unknown);
+            if is_read || !node.sound || !node.id.as_ref().is_some_and(is_known) {
                 continue;
             }
             if !self.wiring.reads_main(at) {

@@ -13,7 +13,7 @@ use wasmill_core::diagnostic::Diagnostic;
 use crate::codes;
 use crate::document::{Item, Table};
 use crate::place::{At, Place};
-use crate::problems::{Problems, did_you_mean};
+use crate::problems::{Problems, did_you_mean, suggest};
 use crate::reader::unknown_key;
 
 /// How often a connector is asked at most: more problems than this of one table are not told at once.
@@ -45,6 +45,7 @@ impl Foreign<'_> {
             foreign: self,
             json,
             neutral: Vec::new(),
+            unknown: Vec::new(),
         };
         let mut found = first;
         for _ in 0..ROUNDS_MAX {
@@ -76,6 +77,8 @@ struct Rounds<'a> {
     json: Json,
     /// What was reported and taken out or replaced: a problem there is an echo.
     neutral: Vec<Vec<Step>>,
+    /// The unknown keys: one that was meant to be another is why that one is missing.
+    unknown: Vec<String>,
 }
 
 impl Rounds<'_> {
@@ -105,12 +108,14 @@ impl Rounds<'_> {
                 }
                 let place = self.foreign.table.locate_key(&path);
                 self.foreign.problems.push(unknown_key(key, place, &name, all));
+                self.unknown.push(key.to_owned());
                 remove(&mut self.json, &path)
             }
             Kind::Missing { key } => {
                 let mut path = problem.path.clone();
                 path.push(Step::Key(key.to_owned()));
-                if !self.is_neutral(&path) {
+                let misspelt = self.unknown.iter().any(|unknown| suggest(unknown, [key]).is_some());
+                if !self.is_neutral(&path) && !misspelt {
                     self.foreign.problems.push(
                         Diagnostic::error(codes::MISSING_KEY, format!("{} has no `{key}`", self.table_name(&path)))
                             .at(self.foreign.place(&problem.path), format!("`{key}` is missing here")),
@@ -170,11 +175,11 @@ impl Rounds<'_> {
         let serde = |text: &str| text.strip_prefix("invalid type: ").map(str::to_owned);
         let diagnostic = if let Some(detail) = serde(&problem.message) {
             let (found, expected) = detail.split_once(", expected ").unwrap_or((&detail, "something else"));
-            Diagnostic::error(codes::WRONG_TYPE, format!("`{key}` must be {expected}"))
+            Diagnostic::error(codes::WRONG_TYPE, format!("`{key}` must be {}", readable(expected)))
                 .at(place, format!("this is {}", found_kind(found)))
         } else if let Some(detail) = problem.message.strip_prefix("invalid value: ") {
             let (found, expected) = detail.split_once(", expected ").unwrap_or((detail, "something else"));
-            Diagnostic::error(codes::INVALID_VALUE, format!("`{key}` must be {expected}"))
+            Diagnostic::error(codes::INVALID_VALUE, format!("`{key}` must be {}", readable(expected)))
                 .at(place, format!("this is {found}"))
         } else if let Some((word, known)) = quoted(&problem.message, "unknown variant `") {
             Diagnostic::error(codes::INVALID_VALUE, format!("`{key}` cannot be \"{word}\""))
@@ -227,7 +232,7 @@ fn quoted<'m>(message: &'m str, prefix: &str) -> Option<(&'m str, Vec<&'m str>)>
     Some((word, rest.split('`').skip(1).step_by(2).collect()))
 }
 
-/// "integer `5`" as "an integer: `5`", without the value of a string that the file shows anyway.
+/// "integer `5`" as "an integer": the file shows the value.
 fn found_kind(found: &str) -> String {
     let (kind, value) = found.split_once(' ').unwrap_or((found, ""));
     match kind {
@@ -238,6 +243,20 @@ fn found_kind(found: &str) -> String {
         "map" => "a table".to_owned(),
         "sequence" => "a list".to_owned(),
         _ => format!("{kind} {value}").trim().to_owned(),
+    }
+}
+
+/// What serde expects, in words for people who do not know Rust.
+fn readable(expected: &str) -> &str {
+    match expected {
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        _ if expected.starts_with("struct ") || expected.starts_with("a map") => "a table",
+        _ if expected.starts_with("a nonzero ") => "a whole number above 0",
+        _ => expected,
     }
 }
 

@@ -31,14 +31,25 @@ pub(crate) trait At {
 
 impl At for Diagnostic {
     fn at(self, place: &Place, text: impl Into<String>) -> Self {
+        let Some(variable) = &place.variable else {
+            return self.label(place.span.clone(), text);
+        };
+        let mut diagnostic = self;
         let mut text = text.into();
-        if let Some(variable) = &place.variable {
-            if !text.is_empty() {
-                text.push(' ');
-            }
-            let _ = write!(text, "(set by the environment variable {variable})");
+        // What replaces nothing has no place in the file, but where its table stands.
+        let said = if place.span.is_empty() {
+            &mut diagnostic.message
+        } else {
+            &mut text
+        };
+        if !said.is_empty() {
+            said.push(' ');
         }
-        self.label(place.span.clone(), text)
+        let _ = write!(said, "(set by the environment variable {variable})");
+        if place.span.is_empty() {
+            return diagnostic;
+        }
+        diagnostic.label(place.span.clone(), text)
     }
 }
 

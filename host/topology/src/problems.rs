@@ -134,17 +134,26 @@ pub(crate) fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 
 /// "did you mean `a`? There are `a`, `b` and `c`": the suggestion, if one is near, and what there is.
 pub(crate) fn did_you_mean<'a>(word: &str, there_are: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    let candidates: Vec<&str> = candidates.into_iter().collect();
-    let mut help = String::new();
-    if let Some(suggestion) = suggest(word, candidates.iter().copied()) {
-        let _ = write!(help, "did you mean `{suggestion}`? ");
+    let mut seen: Vec<&str> = Vec::new();
+    for candidate in candidates {
+        if !seen.contains(&candidate) {
+            seen.push(candidate);
+        }
     }
-    if candidates.is_empty() {
-        let _ = write!(help, "{there_are} none");
-    } else {
-        let _ = write!(help, "{there_are} {}", list(&candidates));
+    match (suggest(word, seen.iter().copied()), seen.as_slice()) {
+        (_, []) => "there is none".to_owned(),
+        (Some(only), [_]) => format!("did you mean `{only}`?"),
+        (None, [only]) => format!("there is only `{only}`"),
+        (Some(meant), all) => format!("did you mean `{meant}`? {} {}", capital(there_are), list(all)),
+        (None, all) => format!("{there_are} {}", list(all)),
     }
-    help
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// "`a`, `b` and `c`"; of many, the first ones.

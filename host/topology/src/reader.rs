@@ -10,7 +10,7 @@ use wasmill_core::time::Micros;
 use crate::codes;
 use crate::document::{Entry, Item, Table, Text, Value};
 use crate::place::{At, Place, Word};
-use crate::problems::{Problems, did_you_mean, list, suggest};
+use crate::problems::{Problems, did_you_mean, suggest};
 
 /// A table being read.
 pub(crate) struct Reader<'d> {
@@ -199,7 +199,16 @@ impl<'d> Reader<'d> {
             }
             Err(error) => {
                 let message = format!("`{key}` is not a size: \"{}\"", text.written);
-                self.invalid(item, message, error);
+                let without_unit = !text.value.is_empty() && text.value.bytes().all(|byte| byte.is_ascii_digit());
+                let help = if without_unit {
+                    format!(
+                        "write the unit, one of B, KiB, MiB and GiB, as in \"{}MiB\"",
+                        text.value
+                    )
+                } else {
+                    error
+                };
+                self.invalid(item, message, help);
                 None
             }
         }
@@ -297,12 +306,7 @@ pub(crate) fn unknown_key<'a>(
     table: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Diagnostic {
-    let known: Vec<&str> = known.into_iter().collect();
-    let help = match suggest(key, known.iter().copied()) {
-        Some(suggestion) => format!("did you mean `{suggestion}`? The keys here are {}", list(&known)),
-        None if known.is_empty() => "this table has no keys".to_owned(),
-        None => format!("the keys here are {}", list(&known)),
-    };
+    let help = did_you_mean(key, "the keys here are", known);
     Diagnostic::error(codes::UNKNOWN_KEY, format!("{table} has no key `{key}`"))
         .at(place, "not a key of this table")
         .help(help)

@@ -23,16 +23,20 @@ pub(crate) struct Lookup<'a> {
 /// Replaces the references in all strings of a table.
 pub(crate) fn substitute(table: &mut Table, lookup: &Lookup<'_>, problems: &Problems) {
     for entry in &mut table.entries {
-        item(&mut entry.item, lookup, problems);
+        substitute_item(&mut entry.item, lookup, problems);
     }
 }
 
-fn item(item_: &mut Item, lookup: &Lookup<'_>, problems: &Problems) {
-    match &mut item_.value {
-        Value::Array(items) => items.iter_mut().for_each(|inner| item(inner, lookup, problems)),
+fn substitute_item(item: &mut Item, lookup: &Lookup<'_>, problems: &Problems) {
+    match &mut item.value {
+        Value::Array(items) => {
+            for item in items {
+                substitute_item(item, lookup, problems);
+            }
+        }
         Value::Table(table) => substitute(table, lookup, problems),
         Value::String(text) if text.written.contains("${") => {
-            text.value = resolve(text, &item_.place, lookup, problems);
+            text.value = resolve(text, &item.place, lookup, problems);
         }
         _ => {}
     }

@@ -118,12 +118,6 @@ impl Checker<'_> {
         }
         self.problems().push(diagnostic.help(help));
     }
-
-    /// Reports a description that cannot be.
-    pub(super) fn faulty(&self, plugin: &Plugin, message: impl Into<String>) {
-        let message = message.into();
-        self.refused(plugin, &PluginError::Faulty { message }, None);
-    }
 }
 
 fn hex(digest: &[u8]) -> String {

@@ -21,7 +21,7 @@ impl Checker<'_> {
         window: &Window,
         inputs: Option<Vec<StreamIndex>>,
     ) -> Option<Planned> {
-        let late = self.late(at, node, window);
+        let late = self.late(at, window);
         let by_plugin = |aggregate: &Aggregate| matches!(aggregate.function, Function::Plugin(_));
         let has_plugins = window.aggregates.iter().any(by_plugin);
         if window.on_fault == OnFault::DeadLetter {
@@ -88,13 +88,10 @@ impl Checker<'_> {
         })
     }
 
-    fn late(&self, at: usize, node: &Node, window: &Window) -> Late {
+    fn late(&self, at: usize, window: &Window) -> Late {
         match &window.late {
             Some((Late::DeadLetter, word)) => {
                 self.needs_dead_letters(at, "late rows", &word.place);
-                if let Some(dead_letter) = &node.dead_letter {
-                    debug_assert!(!dead_letter.text.is_empty(), "a word is not empty");
-                }
                 Late::DeadLetter
             }
             Some((late, _)) => *late,
@@ -210,15 +207,7 @@ impl Checker<'_> {
                 return None;
             }
         };
-        if description.input.columns.iter().any(|&column| column >= columns.len()) {
-            self.faulty(plugin, "it requires a column that its input does not have");
-            return None;
-        }
         let outputs = match description.results.as_slice() {
-            [] => {
-                self.faulty(plugin, "it describes no result");
-                return None;
-            }
             [result] => vec![Field {
                 name: name.text.as_str().into(),
                 ..result.clone()

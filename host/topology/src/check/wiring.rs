@@ -6,7 +6,7 @@ use wasmill_core::diagnostic::Diagnostic;
 
 use crate::codes;
 use crate::place::{At as _, Place, Word};
-use crate::problems::{Problems, did_you_mean};
+use crate::problems::{Problems, did_you_mean, suggest};
 use crate::spec::{Kind, Node, Topology};
 
 /// The edges of a topology. Nodes are known by their place in the specification.
@@ -77,16 +77,21 @@ pub(super) fn wire(topology: &Topology, problems: &Problems) -> Wiring {
 fn empty(topology: &Topology, problems: &Problems) {
     let has = |what: fn(&Kind) -> bool| topology.nodes.iter().any(|node| what(&node.kind));
     let example = "the smallest topology has a [[source]] and a [[sink]]; `wasmill new` writes one";
-    let start = Place::default();
-    match (
-        has(|kind| matches!(kind, Kind::Source(_))),
-        has(|kind| matches!(kind, Kind::Sink(_))),
-    ) {
-        (true, true) => {}
-        (false, false) => problems.error(codes::EMPTY, "the topology has no source and no sink", &start, example),
-        (false, true) => problems.error(codes::EMPTY, "the topology has no source", &start, example),
-        (true, false) => problems.error(codes::EMPTY, "the topology has no sink", &start, example),
-    }
+    let misspelt = |key: &str| {
+        topology
+            .unknown_keys
+            .iter()
+            .any(|unknown| suggest(unknown, [key]).is_some())
+    };
+    let no_source = !has(|kind| matches!(kind, Kind::Source(_))) && !misspelt("source");
+    let no_sink = !has(|kind| matches!(kind, Kind::Sink(_))) && !misspelt("sink");
+    let message = match (no_source, no_sink) {
+        (true, true) => "the topology has no source and no sink",
+        (true, false) => "the topology has no source",
+        (false, true) => "the topology has no sink",
+        (false, false) => return,
+    };
+    problems.push(Diagnostic::error(codes::EMPTY, message).help(example));
 }
 
 fn ids(nodes: &[Node], problems: &Problems) -> BTreeMap<String, usize> {

@@ -37,10 +37,10 @@ pub(crate) struct Node {
 
 /// What a node is.
 pub(crate) enum Kind {
-    Source(Source),
-    Transform(Transform),
-    Window(Window),
-    Sink(Sink),
+    Source(Box<Source>),
+    Transform(Box<Transform>),
+    Window(Box<Window>),
+    Sink(Box<Sink>),
     /// An operator of a type that does not exist, or not yet.
     Unknown,
 }

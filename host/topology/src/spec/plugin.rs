@@ -33,14 +33,10 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Plugin> {
         );
     }
     let config_table = reader.table("config");
-    let config = config_table.map_or_else(
-        || "{}".to_owned(),
-        |table| {
-            table
-                .to_json(reader.problems)
-                .map_or_else(String::new, |json| json.to_string())
-        },
-    );
+    let config = match config_table {
+        None => Some("{}".to_owned()),
+        Some(table) => table.to_json(reader.problems).map(|json| json.to_string()),
+    };
     let limits = limits::read(reader);
     let digest = digest(reader);
     let word = word?;
@@ -57,7 +53,7 @@ pub(super) fn read(reader: &Reader<'_>) -> Option<Plugin> {
     Some(Plugin {
         path: PathBuf::from(&word.text),
         word,
-        config,
+        config: config?,
         config_table: config_table.cloned(),
         limits,
         digest,

@@ -18,6 +18,8 @@ pub(crate) struct Topology {
     pub(crate) engine: EngineSettings,
     /// `dead-letter`: where nodes that name none themselves send theirs.
     pub(crate) dead_letter: Option<Word>,
+    /// Keys that the root does not know.
+    pub(crate) unknown_keys: Vec<String>,
     /// Sources, operators and sinks, in the order of the file within each.
     pub(crate) nodes: Vec<Node>,
 }
@@ -47,10 +49,12 @@ pub(crate) fn read(table: &Table, problems: &Problems) -> Topology {
     nodes.extend(tables(&reader, "operator").map(|table| operator::read(table, problems)));
     nodes.extend(tables(&reader, "sink").map(|table| sink::read(table, problems)));
     reader.finish();
+    let unknown_keys = reader.rest().entries.into_iter().map(|entry| entry.key).collect();
     Topology {
         name,
         engine,
         dead_letter,
+        unknown_keys,
         nodes,
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
     for key in ["schema", "event-time", "watermark", "metadata", "on-invalid"] {
         reader.pointless(key, "only a source has it", "leave it out");
     }
-    let kind = Kind::Sink(Sink {
+    let kind = Kind::Sink(Box::new(Sink {
         connector: connector.unwrap_or_else(|| Word {
             text: String::new(),
             place: table.place.clone(),
@@ -57,6 +57,6 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
         format,
         columns,
         order: order.unwrap_or(SinkOrder::Arrival),
-    });
+    }));
     head.finish(&reader, inputs, kind, dead_letter)
 }

@@ -84,7 +84,7 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
         "lateness belongs to the window that judges it",
         "set it on the operator with `type = \"window\"`",
     );
-    let kind = Kind::Source(Source {
+    let kind = Kind::Source(Box::new(Source {
         connector: connector.unwrap_or_else(|| Word {
             text: String::new(),
             place: table.place.clone(),
@@ -101,7 +101,7 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
         watermark,
         on_invalid,
         validate_all,
-    });
+    }));
     let mut node = head.finish(&reader, Vec::new(), kind, dead_letter);
     node.has_input = false;
     node

@@ -28,7 +28,7 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     head.finish(
         reader,
         inputs,
-        Kind::Transform(Transform { plugin, on_fault }),
+        Kind::Transform(Box::new(Transform { plugin, on_fault })),
         dead_letter,
     )
 }

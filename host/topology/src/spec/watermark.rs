@@ -6,7 +6,6 @@ use wasmill_core::time::Micros;
 use super::source::TimeSpec;
 use crate::codes;
 use crate::document::Value;
-use crate::problems::did_you_mean;
 use crate::reader::{Reader, not_built};
 
 /// No partition runs further ahead of the slowest than this, where the file does not say.
@@ -146,7 +145,7 @@ fn align(reader: &Reader<'_>) -> Option<Micros> {
         Ok(align) => Some(align),
         Err(error) => {
             let help = match text.value.as_str() {
-                "none" | "no" | "never" | "false" => did_you_mean("of", "besides durations there is", ["off"]),
+                "none" | "no" | "never" | "false" => "write \"off\"".to_owned(),
                 _ => wasmill_core::time::DurationError::to_string(&error),
             };
             reader.problems.error(

@@ -39,14 +39,14 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     let dead_letter = reader.word("dead-letter");
     built_in_part(reader);
     reader.finish();
-    let kind = Kind::Window(Window {
+    let kind = Kind::Window(Box::new(Window {
         key,
         window,
         allowed_lateness,
         late,
         aggregates,
         on_fault,
-    });
+    }));
     head.finish(reader, inputs, kind, dead_letter)
 }
 

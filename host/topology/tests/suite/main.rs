@@ -1,0 +1,5 @@
+//! The topology as its users see it: text in, a plan or diagnostics out, with scripted connectors and plugins.
+
+mod any_text;
+mod golden;
+mod support;

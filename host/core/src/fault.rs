@@ -99,6 +99,14 @@ pub struct GuestDetail {
     pub backtrace: Vec<String>,
 }
 
+impl GuestDetail {
+    /// Whether the operator's policy may put it down to single rows: its kind may, and it came while rows were
+    /// processed, not while an instance was being opened.
+    pub const fn may_blame_rows(&self) -> bool {
+        self.rows > 0 && self.kind.may_blame_rows()
+    }
+}
+
 impl Fault {
     /// A fault that trying again does not mend.
     pub fn fatal(domain: Domain, message: impl Into<String>) -> Self {

@@ -30,6 +30,7 @@ fn main() -> io::Result<()> {
             for (file, path) in files {
                 let path = fs::canonicalize(path)?;
                 println!("cargo::rerun-if-changed={}", path.display());
+                let path = path.display().to_string();
                 writeln!(code, "    ({file:?}, include_str!({path:?})),")
                     .expect("a string takes what is written to it");
             }

@@ -47,14 +47,13 @@ pub(crate) fn compile(
     let mut said = String::new();
     for line in BufReader::new(child.stderr.take().expect("it was piped")).lines() {
         let line = line.map_err(|error| cannot_run(&command, &error))?;
-        match line.trim_start().strip_prefix("Compiling ") {
-            Some(name) => report(Step::Crate {
+        if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
+            report(Step::Crate {
                 name: name.split(" (").next().unwrap_or(name),
-            }),
-            None => {
-                said.push_str(&line);
-                said.push('\n');
-            }
+            });
+        } else {
+            said.push_str(&line);
+            said.push('\n');
         }
     }
     let status = child.wait().map_err(|error| cannot_run(&command, &error))?;

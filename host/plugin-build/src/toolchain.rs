@@ -23,7 +23,7 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 pub const RUSTUP_LIMIT: Duration = Duration::from_secs(20);
 
 /// For so long after rustup failed it is not asked again.
-pub const RUSTUP_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+pub const RUSTUP_PAUSE: Duration = Duration::from_hours(24);
 
 /// The oldest compiler that compiles the SDK.
 pub(crate) const VERSION_MIN: (u32, u32) = (1, 95);
@@ -225,8 +225,8 @@ mod tests {
         Apt::Candidate("1.96.0".to_owned())
     }
 
-    fn debian() -> Option<PathBuf> {
-        Some(PathBuf::from("/usr/bin/rustc"))
+    fn debian() -> PathBuf {
+        PathBuf::from("/usr/bin/rustc")
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let facts = Facts {
             target: true,
             rustup: Rustup::Untried,
-            debian: debian(),
+            debian: Some(debian()),
             apt: candidate(),
             ..nothing()
         };
@@ -245,7 +245,7 @@ mod tests {
     fn rustup_is_asked_before_debian() {
         let facts = Facts {
             rustup: Rustup::Untried,
-            debian: debian(),
+            debian: Some(debian()),
             apt: candidate(),
             ..nothing()
         };
@@ -256,7 +256,7 @@ mod tests {
     fn rustup_is_not_asked_again_soon_after_it_failed() {
         let facts = Facts {
             rustup: Rustup::Failed { lately: true },
-            debian: debian(),
+            debian: Some(debian()),
             apt: candidate(),
             ..nothing()
         };
@@ -268,7 +268,7 @@ mod tests {
     fn rustup_is_asked_again_later_unless_there_is_a_compiler() {
         let facts = Facts {
             rustup: Rustup::Failed { lately: false },
-            debian: debian(),
+            debian: Some(debian()),
             apt: candidate(),
             ..nothing()
         };

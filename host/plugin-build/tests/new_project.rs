@@ -1,59 +1,60 @@
 //! What `wasmill new` writes builds to a component and passes its own tests.
 
-use std::{fs, path::Path, process::Command};
+use std::{error::Error, fs, path::Path, process::Command};
 
 use wasmill_plugin_build::{Language, Settings, World, build, new_project};
 
-fn check(world: World, name: &str) {
+type Tested = Result<(), Box<dyn Error>>;
+
+fn check(world: World, name: &str) -> Tested {
     // A fixed place, so that what Cargo compiled for the last run serves this one.
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-project");
     let project = folder.join(name);
     if project.exists() {
-        fs::remove_dir_all(&project).unwrap();
+        fs::remove_dir_all(&project)?;
     }
-    fs::create_dir_all(&folder).unwrap();
-    new_project(name, &project, Language::Rust, world).unwrap();
+    fs::create_dir_all(&folder)?;
+    new_project(name, &project, Language::Rust, world)?;
 
-    let settings = Settings::discover().unwrap();
-    let first = build(&project, &settings, &mut |_| {}).unwrap();
+    let settings = Settings::discover()?;
+    let first = build(&project, &settings, &mut |_| {})?;
     assert_eq!(first.name, name);
-    let component = fs::read(&first.path).unwrap();
-    assert!(component.starts_with(b"\0asm\x0d\0\x01\0"), "it is a component");
+    assert!(
+        fs::read(&first.path)?.starts_with(b"\0asm\x0d\0\x01\0"),
+        "it is a component"
+    );
 
     let second = build(&project, &settings, &mut |step| {
         panic!("{step}, although nothing changed")
-    })
-    .unwrap();
+    })?;
     assert!(second.from_cache);
     assert_eq!(second.digest, first.digest);
 
-    let tests = Command::new("cargo")
-        .args(["test", "--quiet"])
-        .current_dir(&project)
-        .env("CARGO_TARGET_DIR", folder.join("target"))
-        .env("CARGO_BUILD_BUILD_DIR", folder.join("target"))
-        .output()
-        .unwrap();
-    assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+    let target = folder.join("target");
+    let mut tests = Command::new("cargo");
+    tests.args(["test", "--quiet"]).current_dir(&project);
+    let tests = tests
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_BUILD_BUILD_DIR", &target)
+        .output()?;
+    let said = String::from_utf8_lossy(&tests.stderr);
+    assert!(tests.status.success(), "{said}");
+    assert!(!said.contains("warning"), "{said}");
     assert!(
         String::from_utf8_lossy(&tests.stdout).contains("2 passed"),
         "its tests ran"
     );
-    assert!(
-        !String::from_utf8_lossy(&tests.stderr).contains("warning"),
-        "{}",
-        String::from_utf8_lossy(&tests.stderr)
-    );
+    Ok(())
 }
 
 #[test]
-fn a_new_transform_builds_and_passes_its_tests() {
-    check(World::Transform, "new-transform");
+fn a_new_transform_builds_and_passes_its_tests() -> Tested {
+    check(World::Transform, "new-transform")
 }
 
 #[test]
-fn a_new_aggregate_builds_and_passes_its_tests() {
-    check(World::Aggregate, "new-aggregate");
+fn a_new_aggregate_builds_and_passes_its_tests() -> Tested {
+    check(World::Aggregate, "new-aggregate")
 }
 
 #[test]

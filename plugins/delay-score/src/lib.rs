@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_sum_that_is_too_large_saturates() {
-        check(&[Some(i64::MAX), Some(i64::MAX)], &[0, 0], &[i64::MAX as f64 / 2.0]);
+        check(&[Some(i64::MAX), Some(i64::MAX)], &[0, 0], &[2.0_f64.powi(62)]);
     }
 
     #[test]

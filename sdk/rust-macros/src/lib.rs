@@ -22,7 +22,7 @@ mod ports;
 #[proc_macro_attribute]
 pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
-    finish(operator::transform(arguments.into(), item))
+    finish(operator::transform(arguments.into(), &item))
 }
 
 /// Makes a struct an aggregate.
@@ -33,7 +33,7 @@ pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
-    finish(operator::aggregate(arguments.into(), item))
+    finish(operator::aggregate(arguments.into(), &item))
 }
 
 /// Makes a struct a row of the input: each field is a column of that name.

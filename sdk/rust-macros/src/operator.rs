@@ -6,14 +6,14 @@ use syn::{
     Attribute, Data, DeriveInput, Error, Fields, LitInt, Result, meta::ParseNestedMeta, parse::Parser, spanned::Spanned,
 };
 
-pub(crate) fn transform(arguments: TokenStream, item: DeriveInput) -> Result<TokenStream> {
+pub(crate) fn transform(arguments: TokenStream, item: &DeriveInput) -> Result<TokenStream> {
     let mut columns = false;
     arguments_of(arguments, "`columns`", |meta| {
         let known = meta.path.is_ident("columns");
         columns |= known;
         Ok(known)
     })?;
-    let configured = configured(&item, "transform")?;
+    let configured = configured(item, "transform")?;
     let (sdk, name) = (quote!(::wasmill_sdk), &item.ident);
     let (author, reader, process) = if columns {
         (
@@ -61,7 +61,7 @@ pub(crate) fn transform(arguments: TokenStream, item: DeriveInput) -> Result<Tok
     })
 }
 
-pub(crate) fn aggregate(arguments: TokenStream, item: DeriveInput) -> Result<TokenStream> {
+pub(crate) fn aggregate(arguments: TokenStream, item: &DeriveInput) -> Result<TokenStream> {
     let mut commutative = false;
     let mut version = 1_u32;
     arguments_of(arguments, "`commutative` or `version = N`", |meta| {
@@ -73,7 +73,7 @@ pub(crate) fn aggregate(arguments: TokenStream, item: DeriveInput) -> Result<Tok
         commutative |= known;
         Ok(known)
     })?;
-    let configured = configured(&item, "aggregate")?;
+    let configured = configured(item, "aggregate")?;
     let (sdk, name) = (quote!(::wasmill_sdk), &item.ident);
     Ok(quote! {
         #configured

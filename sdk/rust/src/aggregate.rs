@@ -448,7 +448,7 @@ fn finished<S: Shape>(builders: S::Builders, rows: usize) -> Result<Vec<wit::Col
 pub type ReadView<'a, T> = <<T as AccumulatorValue>::Read<'a> as InputValue<'a>>::View;
 
 /// Reads one value of an accumulator.
-pub fn read<'a, T: AccumulatorValue>(view: &ReadView<'a, T>, row: usize) -> T {
+pub fn read<T: AccumulatorValue>(view: &ReadView<'_, T>, row: usize) -> T {
     T::own(view.get(row))
 }
 

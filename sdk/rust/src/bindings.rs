@@ -4,6 +4,10 @@
 //! exports of a world are described by its `export!` macro only, so a component has none but those of its operator.
 
 #![expect(clippy::pedantic, reason = "generated")]
+#![expect(
+    clippy::mem_forget,
+    reason = "generated: what crosses to the host is freed when it has been read"
+)]
 
 /// The world `transform`, and what all worlds share.
 pub mod transform {

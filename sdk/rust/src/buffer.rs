@@ -46,6 +46,16 @@ fn to_bytes<T: Plain>(values: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
 }
 
+/// The bytes as aligned words, the last filled up with zeros.
+fn words(bytes: &[u8]) -> Vec<i64> {
+    let word = |chunk: &[u8]| {
+        let mut eight = [0; 8];
+        eight[..chunk.len()].copy_from_slice(chunk);
+        i64::from_le_bytes(eight)
+    };
+    bytes.chunks(8).map(word).collect()
+}
+
 /// A buffer as it came from the host, aligned for numbers of 8 bytes.
 #[derive(Debug)]
 pub(crate) enum Buffer {
@@ -60,13 +70,7 @@ impl Buffer {
         if bytes.as_ptr().addr().is_multiple_of(align_of::<i64>()) {
             return Self::Bytes(bytes);
         }
-        let mut words = vec![0_i64; bytes.len().div_ceil(8)];
-        for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {
-            let mut eight = [0; 8];
-            eight[..chunk.len()].copy_from_slice(chunk);
-            *word = i64::from_le_bytes(eight);
-        }
-        Self::Words(words, bytes.len())
+        Self::Words(words(&bytes), bytes.len())
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -143,5 +147,56 @@ impl BitBuilder {
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn copied(bytes: &[u8]) -> Buffer {
+        Buffer::Words(words(bytes), bytes.len())
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_read_alike_in_place_and_copied(values in vec(any::<i64>(), 0..50)) {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            prop_assert_eq!(&encode(&values), &bytes);
+            for buffer in [Buffer::new(bytes.clone()), copied(&bytes)] {
+                prop_assert_eq!(buffer.bytes(), &bytes);
+                prop_assert_eq!(buffer.values::<i64>(), Some(&*values));
+                prop_assert_eq!(buffer.values::<u32>().map(<[u32]>::len), Some(values.len() * 2));
+            }
+        }
+
+        #[test]
+        fn a_buffer_that_is_no_whole_number_of_values_is_none(len in 0_usize..100) {
+            let bytes = vec![1; len];
+            for buffer in [Buffer::new(bytes.clone()), copied(&bytes)] {
+                prop_assert_eq!(buffer.values::<i64>().is_some(), len.is_multiple_of(8));
+                prop_assert_eq!(buffer.values::<u32>().is_some(), len.is_multiple_of(4));
+            }
+        }
+
+        #[test]
+        fn bits_stand_in_order_and_spare_ones_are_zero(bits in vec(any::<bool>(), 0..70), ones in 0_usize..20) {
+            let mut builder = BitBuilder::default();
+            builder.push_ones(ones);
+            bits.iter().for_each(|bit| builder.push(*bit));
+            let bytes = builder.into_bytes();
+            let expect: Vec<bool> = std::iter::repeat_n(true, ones).chain(bits).collect();
+            prop_assert_eq!(bytes.len(), expect.len().div_ceil(8));
+            let read: Vec<bool> = (0..bytes.len() * 8).map(|row| bit(&bytes, row)).collect();
+            prop_assert_eq!(&read[..expect.len()], &*expect);
+            prop_assert!(!read[expect.len()..].contains(&true));
+        }
+
+        #[test]
+        fn a_filled_buffer_holds_what_was_written(values in vec(any::<u32>(), 0..50)) {
+            prop_assert_eq!(filled(values.len(), |slots: &mut [u32]| slots.copy_from_slice(&values)), encode(&values));
+        }
     }
 }

@@ -38,10 +38,21 @@ mod imports {
 
     use super::{Kind, Level};
 
+    /// A line of an operator's log.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct LogLine {
+        /// How much it matters.
+        pub level: Level,
+        /// The message.
+        pub message: String,
+        /// The fields, as text.
+        pub fields: Vec<(String, String)>,
+    }
+
     /// What the operator of this thread did with its imports.
     #[derive(Debug, Default)]
     pub(crate) struct Recording {
-        pub(crate) logs: Vec<(Level, String, Vec<(String, String)>)>,
+        pub(crate) logs: Vec<LogLine>,
         pub(crate) metrics: Vec<(String, Kind, String)>,
         pub(crate) changes: Vec<(u32, f64)>,
     }
@@ -51,7 +62,12 @@ mod imports {
     }
 
     pub(crate) fn log(level: Level, message: &str, fields: &[(String, String)]) {
-        RECORDING.with_borrow_mut(|recording| recording.logs.push((level, message.to_owned(), fields.to_vec())));
+        let line = LogLine {
+            level,
+            message: message.to_owned(),
+            fields: fields.to_vec(),
+        };
+        RECORDING.with_borrow_mut(|recording| recording.logs.push(line));
     }
 
     pub(crate) fn declare(name: &str, kind: Kind, unit: &str) -> u32 {
@@ -71,6 +87,8 @@ mod imports {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use imports::LogLine;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use imports::{Recording, swap};
 pub(crate) use imports::{declare, log, update};

@@ -308,6 +308,11 @@ pub struct PortRows {
 }
 
 /// A single port. Ports are gathered by [`Outputs`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a port",
+    label = "not a port",
+    note = "the fields of an `Outputs` struct are `Keep`, `Add<Columns>` or `Only<Columns>`"
+)]
 pub trait AnyPort: Sized {
     /// Whether the columns of the input pass through.
     const PASSES: bool;

@@ -49,22 +49,12 @@ pub use aggregate::AggregateTest;
 pub use table::Table;
 pub use transform::{Output, TransformTest};
 
+pub use crate::host::LogLine;
+
 use crate::{
     host::{self, Recording},
-    log::Level,
     metrics,
 };
-
-/// A line of an operator's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
-    /// How much it matters.
-    pub level: Level,
-    /// The message.
-    pub message: String,
-    /// The fields, as text.
-    pub fields: Vec<(String, String)>,
-}
 
 /// What one operator did with its imports.
 #[derive(Debug, Default)]
@@ -85,12 +75,7 @@ impl Imports {
     }
 
     fn logs(&self) -> Vec<LogLine> {
-        let line = |(level, message, fields): &(Level, String, Vec<_>)| LogLine {
-            level: *level,
-            message: message.clone(),
-            fields: fields.clone(),
-        };
-        self.recording.logs.iter().map(line).collect()
+        self.recording.logs.clone()
     }
 
     fn metric(&self, name: &str) -> Option<f64> {

@@ -401,15 +401,12 @@ fn port(spec: &PortSpec, input: &wit::Schema) -> (wit::Port, Layout) {
     let mut layout = Layout::new();
     if spec.passes {
         for (field, at) in input.fields.iter().zip(0..) {
-            match spec.columns.iter().position(|column| column.name == field.name) {
-                Some(computed) => {
-                    fields.push(schema::field(&spec.columns[computed]));
-                    layout.push(Source::Computed(computed));
-                }
-                None => {
-                    fields.push(field.clone());
-                    layout.push(Source::Input(at));
-                }
+            if let Some(computed) = spec.columns.iter().position(|column| column.name == field.name) {
+                fields.push(schema::field(&spec.columns[computed]));
+                layout.push(Source::Computed(computed));
+            } else {
+                fields.push(field.clone());
+                layout.push(Source::Input(at));
             }
         }
     }

@@ -1,0 +1,13 @@
+use wasmill_sdk::prelude::*;
+
+#[derive(InputRow)]
+enum Departure {
+    Late,
+}
+
+#[transform]
+enum Late {
+    Very,
+}
+
+fn main() {}

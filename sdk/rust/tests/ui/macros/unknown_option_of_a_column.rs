@@ -1,0 +1,9 @@
+use wasmill_sdk::prelude::*;
+
+#[derive(InputRow)]
+struct Departure {
+    #[column(rename = "dep_delay")]
+    delay: i64,
+}
+
+fn main() {}

@@ -25,7 +25,8 @@ use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::transform::InputDescription;
 use wasmill_engine::{Abort, Dataflow, Ending, Flow, Route, SinkState, SinkTask, Ticket, Waker};
 
-use wasmill_operators::{DeadLetters, TransformOperator, Window, WindowLimits, WindowPorts};
+use wasmill_operators::dead_letters::DeadLetters;
+use wasmill_operators::{GuardedTransform, Window, WindowLimits, WindowPorts};
 
 use crate::job::{Environment, Tasks};
 use crate::metered::Metered;
@@ -202,13 +203,13 @@ impl Job {
         let described: Vec<_> = node.inputs.iter().map(|&stream| self.input_description(stream)).collect();
         let live: Vec<_> = node.outputs.iter().map(|&stream| self.plan.stream(stream).live.clone()).collect();
         let guest = self.environment.components.transform(&placement, &described, &transform.description, &live)?;
-        let operator = TransformOperator::new(
+        let operator = GuardedTransform::new(
             guest,
             described.into_iter().map(|input| input.schema).collect(),
             transform.plugin.path.display().to_string(),
             dead_letters(node, node.outputs.len(), transform.on_fault),
         );
-        let metered = Metered::new(operator, TransformOperator::counters, self.operator_metrics(node));
+        let metered = Metered::new(operator, GuardedTransform::counters, self.operator_metrics(node));
         let inputs = inputs.into_iter().map(|flow| (flow, Route::Local)).collect();
         let lag = transform.description.retime.as_ref().map_or(Micros::ZERO, |retime| retime.lag);
         Ok(dataflow.operator(node.id.as_str(), inputs, ports(node).len(), lag, Box::new(metered)))

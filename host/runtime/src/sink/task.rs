@@ -15,7 +15,8 @@ use wasmill_core::operator::Emit;
 use wasmill_core::schema::Schema;
 use wasmill_core::time::Timestamp;
 use wasmill_engine::{SinkState, SinkTask, Ticket};
-use wasmill_operators::{Counters, DeadLetters, Kind};
+use wasmill_operators::Counters;
+use wasmill_operators::dead_letters::{DeadLetters, Kind, Refused};
 
 use super::order::OrderBuffer;
 use super::writer::{Message, Messages};
@@ -67,7 +68,8 @@ impl Task {
         if !rejects.is_empty() {
             metrics.rejected.fetch_add(rejects.len() as u64, Ordering::Relaxed);
             let mut counters = Counters::default();
-            dead_letters.refuse(batch, schema, None, Kind::Rejected, &rejects, &mut counters, out)?;
+            let refused = Refused { batch, schema, plugin: None, kind: Kind::Rejected, rows: &rejects };
+            dead_letters.refuse(&refused, &mut counters, out)?;
         }
         let chunk = Chunk { bytes: Bytes::from(encoded.bytes), ends: encoded.ends };
         Ok(Message::Chunk(chunk, ticket.into_iter().collect()))

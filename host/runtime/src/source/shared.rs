@@ -335,7 +335,9 @@ mod tests {
         let mut turns = turns.iter().copied().chain(std::iter::repeat(0));
         loop {
             let turn = turns.next().unwrap_or(0);
-            if let (true, Taken::Piece(index, piece)) = (decoded.len() <= turn, shared.take()) {
+            if decoded.len() <= turn
+                && let Taken::Piece(index, piece) = shared.take()
+            {
                 let sequence = piece.sequence;
                 decoded.push((index, sequence, decode(piece, None).expect("columns")));
                 continue;

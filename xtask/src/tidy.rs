@@ -3,6 +3,7 @@
 //! | rule | why |
 //! |---|---|
 //! | crates depend on each other in the directions of `ARCHITECTURE.md` | see there |
+//! | each dependency has a line in `docs/adr/0005-dependencies.md` | it is compiled and trusted by everyone |
 //! | timely, wasmtime and a few more are each named by one crate | what is behind them can be replaced |
 //! | a file opens with `//!` | the reader learns first what it is responsible for |
 //! | nothing sleeps | a sleep is too short on a busy machine and too long on any other |

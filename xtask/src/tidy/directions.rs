@@ -1,4 +1,4 @@
-//! Which crate may depend on which.
+//! Which crate may depend on which, and that each dependency is accounted for.
 
 use std::collections::BTreeMap;
 
@@ -73,13 +73,25 @@ const BEHIND: &[(&str, &[&str])] = &[
     ("wit-component", &["wasmill-plugin-build", "wasmill-component"]),
 ];
 
+/// Says of each dependency what it is for.
+const REASONS: &str = "docs/adr/0005-dependencies.md";
+
 pub(super) fn check(files: &[File], problems: &mut Vec<Problem>) {
+    let reasons = files
+        .iter()
+        .find(|file| file.path == REASONS)
+        .map_or("", |file| &file.text);
     for file in files {
         if file.path != "Cargo.toml" && !file.path.ends_with("/Cargo.toml") || file.is_material() {
             continue;
         }
         match file.text.parse::<Table>() {
-            Ok(manifest) => check_manifest(file, &manifest, problems),
+            Ok(manifest) => {
+                check_manifest(file, &manifest, problems);
+                if file.path == "Cargo.toml" {
+                    check_reasons(file, &manifest, reasons, problems);
+                }
+            }
             Err(error) => problems.push(Problem::of(file, error.to_string())),
         }
     }
@@ -133,6 +145,21 @@ fn check_manifest(file: &File, manifest: &Table, problems: &mut Vec<Problem>) {
                     format!("`{name}` names `{dependency}`, which is only for {crates}"),
                 ));
             }
+        }
+    }
+}
+
+fn check_reasons(file: &File, manifest: &Table, reasons: &str, problems: &mut Vec<Problem>) {
+    let shared = manifest
+        .get("workspace")
+        .and_then(|workspace| workspace.get("dependencies"))
+        .and_then(Value::as_table);
+    for (name, _) in shared.into_iter().flatten() {
+        if !name.starts_with("wasmill-") && !reasons.contains(&format!("`{name}`")) {
+            problems.push(Problem::of(
+                file,
+                format!("{REASONS} does not say what `{name}` is for"),
+            ));
         }
     }
 }
@@ -211,6 +238,21 @@ mod tests {
             "plugins/delay-class/Cargo.toml",
             &bad,
             &["plugins/delay-class/Cargo.toml: `delay-class` may not depend on `wasmill-core`"],
+        );
+    }
+
+    #[test]
+    fn each_shared_dependency_has_its_reason() {
+        let manifest =
+            "[workspace.dependencies]\nserde = \"1\"\nleft-pad = \"1\"\nwasmill-core = { path = \"host/core\" }\n";
+        let mut problems = Vec::new();
+        check(
+            &[file("Cargo.toml", manifest), file(REASONS, "| `serde` | x |")],
+            &mut problems,
+        );
+        assert_eq!(
+            lines(&problems),
+            ["Cargo.toml: docs/adr/0005-dependencies.md does not say what `left-pad` is for"]
         );
     }
 

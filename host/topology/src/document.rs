@@ -204,13 +204,13 @@ fn syntax(text: &str, span: &Range<usize>, message: &str) -> Diagnostic {
     };
     let start = floor(text, span.start);
     let end = floor(text, span.end).max(start);
-    let diagnostic = Diagnostic::error(codes::SYNTAX, format!("this is not TOML: {what}")).label(start..end, expected);
     // The parser takes a bare word for a misspelt `true` or `false`, or says it outright.
     let bare_word = what == "invalid boolean" || what.contains("must be quoted");
     if bare_word && start < end {
-        return diagnostic.help("texts stand in quotes");
+        return Diagnostic::error(codes::SYNTAX, "this is not TOML: a text without quotes")
+            .label(start..end, "a text stands in quotes, and truth is `true` or `false`");
     }
-    diagnostic
+    Diagnostic::error(codes::SYNTAX, format!("this is not TOML: {what}")).label(start..end, expected)
 }
 
 /// The nearest boundary of a character at or before `at`.

@@ -13,6 +13,7 @@
 //! `describe` and by `${file:...}`, nowhere else.
 
 pub mod codes;
+pub mod draw;
 pub mod reproducible;
 
 mod check;

@@ -9,7 +9,7 @@ use wasmill_topology::{Checked, codes, reproducible};
 
 use crate::support;
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
@@ -98,7 +98,7 @@ fn show_plan(plan: &Plan) -> String {
     shown
 }
 
-fn check(file: &Path, actual: &str) {
+pub(crate) fn check(file: &Path, actual: &str) {
     if std::env::vars().any(|(name, _)| name == "BLESS") {
         fs::write(file, actual).expect("the golden file can be written");
         return;

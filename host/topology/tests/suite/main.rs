@@ -1,5 +1,6 @@
 //! The topology as its users see it: text in, a plan or diagnostics out, with scripted connectors and plugins.
 
 mod any_text;
+mod drawing;
 mod golden;
 mod support;

@@ -19,7 +19,7 @@ use crate::lift;
 use crate::lower::{Lowered, params};
 use crate::program::Exports;
 use crate::subtask::{Answer, Call, Guest, Subtask};
-use crate::transform::{CALL_BYTES_MAX, after, rejects, required_columns};
+use crate::transform::{CALL_BYTES_MAX, after, of_whole, rejects, required_columns};
 
 impl Guest for aggregator::Guest {
     fn load(exports: &Exports, store: &mut Store<Context>, instance: &ComponentInstance) -> wasmtime::Result<Self> {
@@ -198,7 +198,8 @@ impl Aggregate for WasmAggregate {
                 rejects: Vec::new(),
             });
         }
-        let accumulated = self.rows(batch, 0, group_of_row, accumulators)?;
+        let accumulated = self.rows(batch, 0, group_of_row, accumulators);
+        let accumulated = accumulated.map_err(|fault| of_whole(fault, batch.rows()))?;
         self.subtask.commit();
         Ok(accumulated)
     }
@@ -208,7 +209,8 @@ impl Aggregate for WasmAggregate {
         if rows_of(earlier) == 0 {
             return Ok(earlier.to_vec());
         }
-        let merged = self.merge_groups(earlier, later)?;
+        let merged = self.merge_groups(earlier, later);
+        let merged = merged.map_err(|fault| of_whole(fault, rows_of(earlier)))?;
         self.subtask.commit();
         Ok(merged)
     }
@@ -222,7 +224,8 @@ impl Aggregate for WasmAggregate {
                 .map(|field| Column::empty(field.data_type))
                 .collect());
         }
-        let results = self.finish_groups(groups, accumulators)?;
+        let results = self.finish_groups(groups, accumulators);
+        let results = results.map_err(|fault| of_whole(fault, groups.starts.len()))?;
         self.subtask.commit();
         Ok(results)
     }

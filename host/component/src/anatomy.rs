@@ -30,9 +30,9 @@ pub struct PluginReport {
     pub contract: Option<String>,
     /// Whether this host runs it, and why not.
     pub served: Result<World, PluginError>,
-    /// What it imports, as it names it.
+    /// What it imports, as it names it, sorted.
     pub imports: Vec<String>,
-    /// What it exports, as it names it.
+    /// What it exports, as it names it, sorted.
     pub exports: Vec<String>,
     /// Its name, where it has one.
     pub name: Option<String>,
@@ -268,6 +268,11 @@ fn is_given(import: &str) -> bool {
     interface(import).is_some_and(|(name, _)| matches!(name, "types" | "state-types" | "log" | "metrics"))
 }
 
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names
+}
+
 /// Says what a file is.
 ///
 /// # Errors
@@ -283,8 +288,8 @@ pub fn inspect(path: &Path) -> Result<PluginReport, PluginError> {
         migrates: anatomy.migrates(),
         contract: anatomy.contract().map(str::to_owned),
         served: anatomy.world(path),
-        imports: anatomy.imports,
-        exports: anatomy.exports,
+        imports: sorted(anatomy.imports),
+        exports: sorted(anatomy.exports),
         name: anatomy.name,
         producers: anatomy.producers,
     })

@@ -363,7 +363,7 @@ impl<G: Guest> Subtask<G> {
             } else {
                 Retry::Never
             },
-            message,
+            message: clipped(message),
             node: self.spec.node.clone(),
             guest: Some(Box::new(GuestDetail {
                 kind,
@@ -375,6 +375,18 @@ impl<G: Guest> Subtask<G> {
             })),
         }
     }
+}
+
+/// Bytes of a message of a guest's that a fault or a dead letter carries.
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// The message, or as much of it as anybody reads.
+pub(crate) fn clipped(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        message.push_str("...");
+    }
+    message
 }
 
 /// wasmtime's error for it has no public type; a test of this crate notices where its text changes.

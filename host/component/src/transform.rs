@@ -20,7 +20,7 @@ use crate::imports::Context;
 use crate::lift::{self, Violation};
 use crate::lower::{Lowered, params};
 use crate::program::Exports;
-use crate::subtask::{Answer, Call, Guest, Subtask};
+use crate::subtask::{Answer, Call, Guest, Subtask, clipped};
 
 /// Bytes of input of one call; a larger batch is cut into several.
 pub(crate) const CALL_BYTES_MAX: usize = 16 << 20;
@@ -151,7 +151,8 @@ impl Transform for WasmTransform {
     fn process(&mut self, input: usize, batch: &Batch) -> Result<Transformed, Fault> {
         let mut all = Transformed::default();
         if !batch.is_empty() {
-            self.rows(input, batch, 0, &mut all)?;
+            self.rows(input, batch, 0, &mut all)
+                .map_err(|fault| of_whole(fault, batch.rows()))?;
             self.subtask.commit();
         }
         Ok(all)
@@ -162,6 +163,14 @@ impl Transform for WasmTransform {
 pub(crate) fn after(mut fault: Fault, first: usize) -> Fault {
     if let Some(row) = fault.guest.as_mut().and_then(|guest| guest.row.as_mut()) {
         *row += first as u32;
+    }
+    fault
+}
+
+/// A fault of a part of the caller's batch, which has so many rows.
+pub(crate) fn of_whole(mut fault: Fault, rows: usize) -> Fault {
+    if let Some(guest) = fault.guest.as_mut().filter(|guest| guest.rows > 0) {
+        guest.rows = rows as u32;
     }
     fault
 }
@@ -387,7 +396,10 @@ pub(crate) fn rejects(raw: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject
                 "a reject of row {row} of a batch of {rows} rows"
             )));
         }
-        Ok(Reject { row, message })
+        Ok(Reject {
+            row,
+            message: clipped(message),
+        })
     });
     checked.collect()
 }

@@ -13,6 +13,7 @@ use crate::guest::{Guest, constant, words};
 use crate::{Bench, batch, input, ints, ints_schema};
 
 /// A sum of the column `a`.
+#[derive(Clone, Copy)]
 pub(crate) struct Sum {
     /// The case of the accumulator's initial `scalar`; 2 is an int64.
     pub(crate) initial_tag: u32,
@@ -120,7 +121,11 @@ fn rows_are_accumulated_merged_and_finished() {
     let merged = aggregate.merge(&first.accumulators, &second.accumulators).unwrap();
     assert_eq!(merged, [ints(&[11, 5, 206])]);
     assert_eq!(finish(&mut *aggregate, &merged), [ints(&[11, 5, 206])]);
-    assert_eq!(finish(&mut *aggregate, &merged), [ints(&[11, 5, 206])], "nothing is consumed");
+    assert_eq!(
+        finish(&mut *aggregate, &merged),
+        [ints(&[11, 5, 206])],
+        "nothing is consumed"
+    );
 }
 
 #[test]
@@ -165,7 +170,10 @@ fn a_fault_names_its_function_and_the_next_call_works() {
     let groups = [ints(&[1, 2])];
     let fault = aggregate.merge(&groups, &groups).unwrap_err();
     let detail = fault.guest.unwrap();
-    assert_eq!((detail.kind, detail.function, detail.rows), (GuestFault::Trap, "merge", 2));
+    assert_eq!(
+        (detail.kind, detail.function, detail.rows),
+        (GuestFault::Trap, "merge", 2)
+    );
     assert_eq!(finish(&mut *aggregate, &groups), groups);
 }
 
@@ -174,7 +182,14 @@ fn accumulators_have_as_many_groups_as_were_given() {
     let bench = Bench::new();
     // Leaves out the last group.
     let merge = "(i32.store offset=24 (local.get $0) (i32.const 8))";
-    let mut aggregate = open(&bench, &sum(Sum { merge, ..Sum::default() })).unwrap();
+    let mut aggregate = open(
+        &bench,
+        &sum(Sum {
+            merge,
+            ..Sum::default()
+        }),
+    )
+    .unwrap();
     let groups = [ints(&[1, 2])];
     let fault = aggregate.merge(&groups, &groups).unwrap_err();
     assert_eq!(

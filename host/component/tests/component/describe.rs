@@ -8,8 +8,11 @@ use wasmill_core::time::Micros;
 use wasmill_core::transform::{OutputDescription, Requirement, Retime, TransformDescription};
 
 use crate::aggregate::{Sum, sum};
-use crate::guest::{Guest, Image, constant, contract, hollow};
+use crate::guest::{FieldText, Guest, Image, constant, contract, hollow};
 use crate::{Bench, input};
+
+/// A port's name, its fields, and whether it is a changelog.
+type PortText<'a> = (&'a str, &'a [FieldText<'a>], bool);
 
 /// `a: int64, t: timestamp, s: utf8?`
 fn schema() -> Vec<Field> {
@@ -105,7 +108,10 @@ fn an_aggregate_is_described() {
 
     let error = describer.transform(&plugin, "{}", &[input(&schema())], &Limits::default());
     let message = error.unwrap_err().to_string();
-    assert!(message.contains("its world is \"aggregate\", not \"transform\""), "{message}");
+    assert!(
+        message.contains("its world is \"aggregate\", not \"transform\""),
+        "{message}"
+    );
 }
 
 #[test]
@@ -159,7 +165,7 @@ fn what_must_not_be_described() {
         of_input(image, &["a", "a"])
     });
 
-    let of_ports = |image: &mut Image, ports: &[(&str, &[(&str, &str, bool)], bool)]| {
+    let of_ports = |image: &mut Image, ports: &[PortText<'_>]| {
         let inputs = [image.requirement(&[], false)];
         let ports: Vec<_> = ports
             .iter()
@@ -300,7 +306,11 @@ fn metrics_are_no_part_of_a_description() {
     let mut guest = Guest::new("transform", "transformer");
     guest
         .import("(import \"wasmill:operator/metrics@0.1.0\" \"update\" (func $update (param i32 i32)))")
-        .function("describe", 4, "(call $update (i32.const 0) (i32.const 0)) (unreachable)")
+        .function(
+            "describe",
+            4,
+            "(call $update (i32.const 0) (i32.const 0)) (unreachable)",
+        )
         .function("open", 4, "(unreachable)")
         .process("(unreachable)");
     let error = Bench::new().describe(&guest.build(), &schema(), &Limits::default());

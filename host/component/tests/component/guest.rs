@@ -178,10 +178,13 @@ impl Guest {
     /// A function of the exported interface: WAT that leaves the address of its answer. Parameters are `$0`, `$1`...
     pub(crate) fn function(&mut self, name: &str, params: usize, body: &str) -> &mut Self {
         let interface = self.interface;
-        let params: String = (0..params).map(|i| format!("(param ${i} i32) ")).collect();
+        let mut list = String::new();
+        for i in 0..params {
+            write!(list, "(param ${i} i32) ").unwrap();
+        }
         writeln!(
             self.functions,
-            "(func (export \"wasmill:operator/{interface}@0.1.0#{name}\") {params}(result i32) (local $i i32)\n{body})
+            "(func (export \"wasmill:operator/{interface}@0.1.0#{name}\") {list}(result i32) (local $i i32)\n{body})
              (func (export \"cabi_post_wasmill:operator/{interface}@0.1.0#{name}\") (param i32)
                (global.set $free (global.get $opened)))"
         )
@@ -229,7 +232,10 @@ impl Guest {
 
     /// The component, of a world in the last of these packages, with a change of the module's text.
     pub(crate) fn build_with(&self, packages: &[&str], world: &str, more: &str) -> Vec<u8> {
-        let image: String = self.image.bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+        let mut image = String::new();
+        for byte in &self.image.bytes {
+            write!(image, "\\{byte:02x}").unwrap();
+        }
         let free = (IMAGE_AT as usize + self.image.bytes.len()).next_multiple_of(16);
         let pages = free / 65536 + 2;
         let wat = format!(

@@ -57,7 +57,10 @@ fn a_plugin_is_compiled_once_and_then_found_in_the_cache() {
             .describe(&echo(), &ints_schema(), &Limits::default())
             .map(|(plugin, _)| (bench, plugin))
     };
-    assert!(matches!(open(none()), Err(PluginError::Unreadable { .. })), "not there yet");
+    assert!(
+        matches!(open(none()), Err(PluginError::Unreadable { .. })),
+        "not there yet"
+    );
     let (bench, plugin) = open(Compiler::InProcess).unwrap();
     assert!(bench.host.is_compiled(&plugin));
     let (bench, _) = open(none()).unwrap();
@@ -108,7 +111,11 @@ fn a_plugin_that_changed_after_it_was_checked_is_refused() {
     other.process("(unreachable)");
     bench.file(&other.build());
     let error = Describer::transform(&bench.host, &plugin, "{}", &[], &Limits::default()).unwrap_err();
-    assert!(error.to_string().ends_with("it changed while the topology was being checked"));
+    assert!(
+        error
+            .to_string()
+            .ends_with("it changed while the topology was being checked")
+    );
 }
 
 #[test]
@@ -123,6 +130,25 @@ fn more_instances_than_the_pool_holds_are_made_outside_of_it() {
     for transform in &mut transforms {
         works(&mut **transform);
     }
+}
+
+#[test]
+fn a_plugin_that_does_not_fit_a_slot_of_the_pool_is_made_outside_of_it() {
+    let mut guest = Guest::transform(&["a"], &[("a", "int64", false)]);
+    let body = guest.echo(0);
+    guest.process(&body);
+    let wasm = guest.build_with(&[crate::guest::contract()], "transform", "(table 100000 funcref)");
+    works(&mut *Bench::new().transform(&wasm, &ints_schema(), &Limits::default(), false));
+}
+
+#[test]
+fn a_message_is_cut_to_what_anybody_reads() {
+    let mut guest = Guest::transform(&["a"], &[("a", "int64", false)]);
+    let answer = guest.image.failure(4, &"\u{e9}".repeat(20_000), None);
+    guest.process(&constant(answer));
+    let mut transform = Bench::new().transform(&guest.build(), &ints_schema(), &Limits::default(), false);
+    let fault = transform.process(0, &batch(vec![ints(&[0])])).unwrap_err();
+    assert_eq!(fault.message.len(), (16 << 10) + 3);
 }
 
 #[test]
@@ -219,7 +245,10 @@ fn lines_are_kept_when_the_call_fails_and_name_their_operator() {
         transform.process(0, &batch(vec![ints(&[0])])).unwrap_err();
     });
     let lines = lines.0.lock().unwrap().clone();
-    assert_eq!(lines, ["INFO message=one operator=\"op\"", "WARN message=two operator=\"op\""]);
+    assert_eq!(
+        lines,
+        ["INFO message=one operator=\"op\"", "WARN message=two operator=\"op\""]
+    );
 }
 
 #[test]
@@ -262,7 +291,11 @@ fn metrics_count_calls_that_were_good() {
         panic!("one metric")
     };
     assert_eq!((node.as_str(), &**name, metric.unit.as_str()), ("op", "seen", "rows"));
-    assert_eq!(metric.value, MetricValue::Counter(6.0), "repeated and failed calls count nothing");
+    assert_eq!(
+        metric.value,
+        MetricValue::Counter(6.0),
+        "repeated and failed calls count nothing"
+    );
 }
 
 #[test]
@@ -273,20 +306,30 @@ fn a_report_says_what_a_plugin_is() {
     guest.process(&format!("{log} (unreachable)"));
     let wasm = guest.build();
     let report = inspect(&bench.file(&wasm)).unwrap();
-    assert_eq!((report.worlds.as_slice(), &report.served), (&[World::Transform][..], &Ok(World::Transform)));
+    assert_eq!(
+        (report.worlds.as_slice(), &report.served),
+        (&[World::Transform][..], &Ok(World::Transform))
+    );
     assert_eq!(report.contract.as_deref(), Some("0.1.0"));
     assert_eq!(report.exports, ["wasmill:operator/transformer@0.1.0"]);
     assert_eq!(
         report.imports,
-        ["wasmill:operator/types@0.1.0", "wasmill:operator/log@0.1.0"]
+        ["wasmill:operator/log@0.1.0", "wasmill:operator/types@0.1.0"]
     );
     assert_eq!(report.size_bytes, wasm.len() as u64);
-    let made_with = report.producers.iter().find(|(field, _)| field == "processed-by").unwrap();
+    let made_with = report
+        .producers
+        .iter()
+        .find(|(field, _)| field == "processed-by")
+        .unwrap();
     assert!(made_with.1.iter().any(|(name, _)| name == "wit-component"));
 
     let keyed = inspect(&bench.file(&crate::guest::hollow("0.1.0", "keyed-migrating"))).unwrap();
     assert!(keyed.migrates && matches!(keyed.served, Err(PluginError::NotServed { world: "keyed", .. })));
-    assert!(matches!(inspect(&bench.path("missing")), Err(PluginError::Unreadable { .. })));
+    assert!(matches!(
+        inspect(&bench.path("missing")),
+        Err(PluginError::Unreadable { .. })
+    ));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Plugins of every kind, good and bad, against the host.
 
+#![expect(clippy::unwrap_used, reason = "a test whose setting cannot be made fails")]
+
 mod aggregate;
 mod describe;
 mod guest;

@@ -100,7 +100,11 @@ fn an_ascending_selection_copies_nothing() {
     assert!(matches!(&got.slots()[0], Slot::Base(c) if c.len() == 4), "shared");
 
     // The same guest over rows that a filter before it has selected.
-    let got = only(filter.process(0, &batch(vec![ints(&[9, 0, 9, 10, 20, 30])]).select(&[1, 3, 4, 5])).unwrap());
+    let got = only(
+        filter
+            .process(0, &batch(vec![ints(&[9, 0, 9, 10, 20, 30])]).select(&[1, 3, 4, 5]))
+            .unwrap(),
+    );
     assert_eq!((&*got.column(0), &*got.column(1)), (&ints(&[10, 30]), &ints(&[20, 60])));
     assert_eq!(&*got.times(), &[1003, 1005]);
 }
@@ -141,10 +145,15 @@ fn all_rows_selected_is_the_batch_itself_and_no_rows_is_no_output() {
 #[test]
 fn columns_that_nobody_reads_are_absent_and_not_looked_at() {
     let bench = Bench::new();
-    let mut guest = Guest::transform(&[], &[("a", "int64", false), ("b", "utf8", false), ("c", "utf8", false)]);
+    let mut guest = Guest::transform(
+        &[],
+        &[("a", "int64", false), ("b", "utf8", false), ("c", "utf8", false)],
+    );
     let broken = guest.image.column(None, &[], b"no offsets");
     let fine = guest.image.column(None, &[0, 1, 3], b"xyz");
-    let output = guest.image.output(0, None, &[input(0), computed(broken), computed(fine)]);
+    let output = guest
+        .image
+        .output(0, None, &[input(0), computed(broken), computed(fine)]);
     let answer = guest.image.outputs(&[output], &[]);
     guest.process(&constant(answer));
     let (plugin, description) = bench
@@ -190,7 +199,9 @@ fn a_reference_is_to_a_needed_column_or_to_one_of_the_same_name_and_type() {
             image.outputs(&[output], &[])
         });
         let result = guest.process(0, &given());
-        result.map(|got| only(got).column(0).into_owned()).map_err(|fault| fault.message)
+        result
+            .map(|got| only(got).column(0).into_owned())
+            .map_err(|fault| fault.message)
     };
     let all = [0, 1];
     assert_eq!(refer(&[], ("a", "int64", false), 0, &all), Ok(ints(&[1, 2])));
@@ -243,12 +254,16 @@ fn a_new_event_time_moves_the_watermark_by_its_lag_and_rejects_what_is_earlier()
     let bench = Bench::new();
     let mut guest = Guest::new("transform", "transformer");
     let inputs = [guest.image.requirement(&["a"], false)];
-    let ports = [guest.image.port("out", &[("when", "int64", false), ("a", "int64", false)], false)];
+    let ports = [guest
+        .image
+        .port("out", &[("when", "int64", false), ("a", "int64", false)], false)];
     let description = guest.image.description(&inputs, &ports, Some(("when", 100)));
     let done = guest.image.done();
     // Rows 0 to 3 have event times 1000 to 1003; row 2 comes twice, once too early.
     let when = guest.image.int64s(&[2000, 901, 902, 901, 903]);
-    let output = guest.image.output(0, Some(&[0, 1, 2, 2, 3]), &[computed(when), input(0)]);
+    let output = guest
+        .image
+        .output(0, Some(&[0, 1, 2, 2, 3]), &[computed(when), input(0)]);
     let answer = guest.image.outputs(&[output], &[]);
     guest
         .function("describe", 4, &constant(description))
@@ -306,9 +321,7 @@ fn a_call_takes_a_bounded_input_and_more_is_cut() {
     let mut next = 0;
     for (_, part) in &got.outputs {
         let part = part.column(0).into_owned();
-        let Column::Int64(part) = part else {
-            panic!("integers")
-        };
+        let Column::Int64(part) = part else { panic!("integers") };
         assert!(part.values().iter().zip(next..).all(|(&value, expect)| value == expect));
         next += part.values().len() as i64;
     }

@@ -185,7 +185,9 @@ mod tests {
         fn bits_stand_in_order_and_spare_ones_are_zero(bits in vec(any::<bool>(), 0..70), ones in 0_usize..20) {
             let mut builder = BitBuilder::default();
             builder.push_ones(ones);
-            bits.iter().for_each(|bit| builder.push(*bit));
+            for bit in &bits {
+                builder.push(*bit);
+            }
             let bytes = builder.into_bytes();
             let expect: Vec<bool> = std::iter::repeat_n(true, ones).chain(bits).collect();
             prop_assert_eq!(bytes.len(), expect.len().div_ceil(8));

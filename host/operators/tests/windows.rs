@@ -1,0 +1,10 @@
+//! Windows against the oracle, and the counter-examples of their rules by name.
+
+#[path = "windows/examples.rs"]
+mod examples;
+#[path = "windows/harness.rs"]
+mod harness;
+#[path = "windows/plugins.rs"]
+mod plugins;
+#[path = "windows/properties.rs"]
+mod properties;

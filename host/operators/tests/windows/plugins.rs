@@ -1,0 +1,1 @@
+//! Wasm aggregates in windows, played by native ones.

@@ -105,11 +105,14 @@ fn draw(picture: &Picture, sizes: &[Size], layout: &Layout, svg: &mut String) {
     // Labels last: nothing may cover them.
     for (arrow, route) in picture.arrows.iter().zip(&layout.routes) {
         if let Some(label) = label(arrow) {
+            let next = route.between.first().map_or(route.end.y, |&(_, _, y)| y);
+            // At the side of the arrow to which it does not bend.
+            let shift = if next < route.start.y - 1.0 { 14.0 } else { -5.0 };
             let _ = writeln!(
                 svg,
                 "<text class=\"label\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 route.start.x + 8.0,
-                route.start.y - 5.0,
+                route.start.y + shift,
                 escape(&label)
             );
         }

@@ -93,7 +93,9 @@ fn a_trap() {
         "the plugin trapped (wasm `unreachable` instruction executed)",
         |_| "(call $inner) (unreachable)".to_owned(),
     );
-    assert_eq!(fault.guest.unwrap().backtrace.len(), 2);
+    let backtrace = fault.guest.unwrap().backtrace;
+    assert_eq!(backtrace[0], "inner", "the name section's names, innermost first");
+    assert_eq!(backtrace.len(), 2);
 }
 
 impl Guest {

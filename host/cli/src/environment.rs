@@ -1,0 +1,25 @@
+//! What the process was given from outside: the one place that reads the environment.
+
+use std::path::PathBuf;
+
+use etcetera::BaseStrategy;
+use wasmill_topology::OVERRIDE_PREFIX;
+
+/// An environment variable.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The variables that override keys of a topology.
+pub(crate) fn overrides() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX))
+        .collect()
+}
+
+/// The folder of the user's caches for Wasmill; `None` where there is no home.
+pub(crate) fn cache() -> Option<PathBuf> {
+    Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("wasmill"))
+}

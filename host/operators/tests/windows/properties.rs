@@ -51,11 +51,11 @@ fn partition(unit: i64) -> impl Strategy<Value = Partition> {
     })
 }
 
-fn partitions(unit: i64) -> impl Strategy<Value = Vec<Partition>> {
+pub(super) fn partitions(unit: i64) -> impl Strategy<Value = Vec<Partition>> {
     proptest::collection::vec(partition(unit), 1..4)
 }
 
-fn windows() -> impl Strategy<Value = Windows> {
+pub(super) fn windows() -> impl Strategy<Value = Windows> {
     (
         1..14_i64,
         1..9_i64,
@@ -103,7 +103,7 @@ fn exact_aggregates() -> Vec<Builtin> {
 }
 
 /// Bits for decisions, again and again.
-fn coin(bits: &[bool]) -> impl FnMut() -> bool {
+pub(super) fn coin(bits: &[bool]) -> impl FnMut() -> bool {
     let mut at = 0;
     move || {
         at += 1;
@@ -111,7 +111,7 @@ fn coin(bits: &[bool]) -> impl FnMut() -> bool {
     }
 }
 
-fn choose(choices: &[usize]) -> impl FnMut(usize) -> usize {
+pub(super) fn choose(choices: &[usize]) -> impl FnMut(usize) -> usize {
     let mut at = 0;
     move |n| {
         at += 1;
@@ -120,7 +120,7 @@ fn choose(choices: &[usize]) -> impl FnMut(usize) -> usize {
 }
 
 /// The events of the rows that one of `workers` owns, with every watermark.
-fn owned(case: &Case, rows: &[Row], events: &[Event], worker: u64, workers: u64) -> Vec<Event> {
+pub(super) fn owned(case: &Case, rows: &[Row], events: &[Event], worker: u64, workers: u64) -> Vec<Event> {
     let owner = |row: &Row| {
         let mut encoded = Vec::new();
         for &column in &case.key {

@@ -17,8 +17,8 @@ use wasmill_core::id::{NodeId, StreamIndex, WorkerIndex};
 use wasmill_core::key;
 use wasmill_core::operator::Emit;
 use wasmill_core::plan::{
-    AggregateFunction, AggregatePlugin, Node, NodeKind, OnFault, Plan, SinkNode, SinkOrder, SourceNode, SourceTime, TransformNode,
-    WindowNode,
+    AggregateFunction, AggregatePlugin, Node, NodeKind, OnFault, Plan, SinkNode, SinkOrder, SourceNode, SourceTime,
+    TransformNode, WindowNode,
 };
 use wasmill_core::schema::Schema;
 use wasmill_core::time::{Micros, Timestamp};
@@ -61,7 +61,14 @@ impl Job {
         stop: Stop,
         tasks: Tasks,
     ) -> Result<Self, Fault> {
-        let mut job = Self { plan, environment, metrics, stop, tasks, sources: Vec::new() };
+        let mut job = Self {
+            plan,
+            environment,
+            metrics,
+            stop,
+            tasks,
+            sources: Vec::new(),
+        };
         for index in 0..job.plan.nodes.len() {
             let node = &job.plan.nodes[index];
             let shared = match &node.kind {
@@ -76,15 +83,23 @@ impl Job {
     fn open_source(&self, node: &Node, source: &SourceNode) -> Result<Arc<Shared>, Fault> {
         let stream = self.plan.stream(node.outputs[0]);
         let connector = &source.connector;
-        let entry = self.environment.registry.find_source(&connector.name).ok_or_else(|| unknown(&connector.name))?;
+        let entry = self
+            .environment
+            .registry
+            .find_source(&connector.name)
+            .ok_or_else(|| unknown(&connector.name))?;
         let metadata = source.metadata.iter().map(|column| column.key.clone());
         let context = SourceContext {
             folder: Folder::new(&self.plan.folder),
-            metadata: metadata.filter(|key| !DRIVER_METADATA.contains(&key.as_str())).collect(),
+            metadata: metadata
+                .filter(|key| !DRIVER_METADATA.contains(&key.as_str()))
+                .collect(),
             live: decoded_columns(source, &stream.live),
             batch_rows: self.plan.engine.batch_rows.get(),
         };
-        let description = entry.describe(&connector.config, &context.folder).map_err(|problems| changed(&problems))?;
+        let description = entry
+            .describe(&connector.config, &context.folder)
+            .map_err(|problems| changed(&problems))?;
         let open = {
             let _io = self.tasks.io().enter();
             entry.open(&connector.config, context)?
@@ -105,7 +120,9 @@ impl Job {
                 let registry = Arc::clone(&self.environment.registry);
                 let format = format.clone();
                 let make = move || {
-                    let entry = registry.find_format(&format.name).ok_or_else(|| unknown(&format.name))?;
+                    let entry = registry
+                        .find_format(&format.name)
+                        .ok_or_else(|| unknown(&format.name))?;
                     entry.framer(&format.config)
                 };
                 make()?;
@@ -133,9 +150,15 @@ impl Job {
             let inputs: Vec<_> = node
                 .inputs
                 .iter()
-                .map(|stream| flows[stream.0 as usize].clone().expect("producers stand before their consumers"))
+                .map(|stream| {
+                    flows[stream.0 as usize]
+                        .clone()
+                        .expect("producers stand before their consumers")
+                })
                 .collect();
-            let outputs = self.build_node(dataflow, index, node, inputs).map_err(|fault| fault.at(&node.id))?;
+            let outputs = self
+                .build_node(dataflow, index, node, inputs)
+                .map_err(|fault| fault.at(&node.id))?;
             for (stream, flow) in ports(node).into_iter().zip(outputs) {
                 flows[stream.0 as usize] = Some(flow);
             }
@@ -171,13 +194,22 @@ impl Job {
         let watermark_every = self.plan.engine.watermark_every.get();
         Ok(dataflow.source(node.id.as_str(), ports(node).len(), move |waker| {
             shared.join(waker);
-            Box::new(source::Task { shared, decoder, watermark_every, since_promise: 0 })
+            Box::new(source::Task {
+                shared,
+                decoder,
+                watermark_every,
+                since_promise: 0,
+            })
         }))
     }
 
     fn decoder(&self, source: &SourceNode, live: &[bool]) -> Result<Option<Box<dyn Decoder>>, Fault> {
         let Some(format) = &source.format else { return Ok(None) };
-        let entry = self.environment.registry.find_format(&format.name).ok_or_else(|| unknown(&format.name))?;
+        let entry = self
+            .environment
+            .registry
+            .find_format(&format.name)
+            .ok_or_else(|| unknown(&format.name))?;
         let spec = DecodeSpec {
             columns: source.columns.clone(),
             live: decoded_columns(source, live),
@@ -200,9 +232,20 @@ impl Job {
             limits: &transform.limits,
             fault_may_blame_rows: transform.on_fault != OnFault::Fail,
         };
-        let described: Vec<_> = node.inputs.iter().map(|&stream| self.input_description(stream)).collect();
-        let live: Vec<_> = node.outputs.iter().map(|&stream| self.plan.stream(stream).live.clone()).collect();
-        let guest = self.environment.components.transform(&placement, &described, &transform.description, &live)?;
+        let described: Vec<_> = node
+            .inputs
+            .iter()
+            .map(|&stream| self.input_description(stream))
+            .collect();
+        let live: Vec<_> = node
+            .outputs
+            .iter()
+            .map(|&stream| self.plan.stream(stream).live.clone())
+            .collect();
+        let guest = self
+            .environment
+            .components
+            .transform(&placement, &described, &transform.description, &live)?;
         let operator = GuardedTransform::new(
             guest,
             described.into_iter().map(|input| input.schema).collect(),
@@ -211,7 +254,11 @@ impl Job {
         );
         let metered = Metered::new(operator, GuardedTransform::counters, self.operator_metrics(node));
         let inputs = inputs.into_iter().map(|flow| (flow, Route::Local)).collect();
-        let lag = transform.description.retime.as_ref().map_or(Micros::ZERO, |retime| retime.lag);
+        let lag = transform
+            .description
+            .retime
+            .as_ref()
+            .map_or(Micros::ZERO, |retime| retime.lag);
         Ok(dataflow.operator(node.id.as_str(), inputs, ports(node).len(), lag, Box::new(metered)))
     }
 
@@ -222,10 +269,13 @@ impl Job {
         window: &WindowNode,
         inputs: Vec<Flow<'scope>>,
     ) -> Result<Vec<Flow<'scope>>, Fault> {
-        let plugins = window.aggregates.iter().filter_map(|aggregate| match &aggregate.function {
-            AggregateFunction::Plugin(plugin) => Some(self.open_aggregate(node, window, plugin)),
-            AggregateFunction::Builtin(_) => None,
-        });
+        let plugins = window
+            .aggregates
+            .iter()
+            .filter_map(|aggregate| match &aggregate.function {
+                AggregateFunction::Plugin(plugin) => Some(self.open_aggregate(node, window, plugin)),
+                AggregateFunction::Builtin(_) => None,
+            });
         let operator = Window::new(
             node.id.clone(),
             window,
@@ -235,17 +285,28 @@ impl Job {
                 dead_letters: node.dead_letters.map(|_| node.outputs.len()),
             },
             plugins.collect::<Result<_, _>>()?,
-            WindowLimits { slice_rows: self.plan.engine.batch_rows.get() },
+            WindowLimits {
+                slice_rows: self.plan.engine.batch_rows.get(),
+            },
         )
         .map_err(|error| Fault::fatal(Domain::Internal, error.to_string()))?;
         let metered = Metered::new(operator, Window::counters, self.operator_metrics(node));
         let route = if window.key.is_empty() {
             Route::One(home(&node.id, dataflow.workers()))
         } else {
-            Route::Keyed { key: window.key.clone(), groups: self.plan.engine.key_groups }
+            Route::Keyed {
+                key: window.key.clone(),
+                groups: self.plan.engine.key_groups,
+            }
         };
         let inputs = inputs.into_iter().map(|flow| (flow, route.clone())).collect();
-        Ok(dataflow.operator(node.id.as_str(), inputs, ports(node).len(), Micros::ZERO, Box::new(metered)))
+        Ok(dataflow.operator(
+            node.id.as_str(),
+            inputs,
+            ports(node).len(),
+            Micros::ZERO,
+            Box::new(metered),
+        ))
     }
 
     fn open_aggregate(
@@ -261,16 +322,34 @@ impl Job {
             limits: &plugin.limits,
             fault_may_blame_rows: window.on_fault != OnFault::Fail,
         };
-        let InputDescription { name, schema, changelog } = self.input_description(node.inputs[0]);
-        let fields = plugin.input.iter().map(|&column| schema.fields()[column].clone()).collect();
+        let InputDescription {
+            name,
+            schema,
+            changelog,
+        } = self.input_description(node.inputs[0]);
+        let fields = plugin
+            .input
+            .iter()
+            .map(|&column| schema.fields()[column].clone())
+            .collect();
         let schema = Schema::new(fields).map_err(|error| Fault::fatal(Domain::Internal, error.to_string()))?;
-        let input = InputDescription { name, schema, changelog };
-        self.environment.components.aggregate(&placement, &input, &plugin.description)
+        let input = InputDescription {
+            name,
+            schema,
+            changelog,
+        };
+        self.environment
+            .components
+            .aggregate(&placement, &input, &plugin.description)
     }
 
     fn input_description(&self, stream: StreamIndex) -> InputDescription {
         let stream = self.plan.stream(stream);
-        InputDescription { name: Arc::clone(&stream.name), schema: stream.schema.clone(), changelog: false }
+        InputDescription {
+            name: Arc::clone(&stream.name),
+            schema: stream.schema.clone(),
+            changelog: false,
+        }
     }
 
     fn operator_metrics(&self, node: &Node) -> Arc<OperatorMetrics> {
@@ -285,15 +364,23 @@ impl Job {
         inputs: Vec<Flow<'scope>>,
     ) -> Result<Vec<Flow<'scope>>, Fault> {
         let registry = &self.environment.registry;
-        let connector =
-            registry.find_sink(&sink.connector.name).ok_or_else(|| unknown(&sink.connector.name))?;
-        let format = registry.find_format(&sink.format.name).ok_or_else(|| unknown(&sink.format.name))?;
+        let connector = registry
+            .find_sink(&sink.connector.name)
+            .ok_or_else(|| unknown(&sink.connector.name))?;
+        let format = registry
+            .find_format(&sink.format.name)
+            .ok_or_else(|| unknown(&sink.format.name))?;
         let folder = Folder::new(&self.plan.folder);
-        let description =
-            connector.describe(&sink.connector.config, &folder).map_err(|problems| changed(&problems))?;
+        let description = connector
+            .describe(&sink.connector.config, &folder)
+            .map_err(|problems| changed(&problems))?;
         let one_writer = sink.order == SinkOrder::EventTime || description.writers == Writers::One;
         let workers = dataflow.workers();
-        let route = if one_writer { Route::One(home(&node.id, workers)) } else { Route::Local };
+        let route = if one_writer {
+            Route::One(home(&node.id, workers))
+        } else {
+            Route::Local
+        };
         let writes_here = !one_writer || dataflow.worker() == home(&node.id, workers);
         let inputs: Vec<_> = inputs.into_iter().map(|flow| (flow, route.clone())).collect();
         let ports = ports(node).len();
@@ -301,13 +388,28 @@ impl Job {
             return Ok(dataflow.sink(node.id.as_str(), inputs, ports, |_| Box::new(Nothing { ended: false })));
         }
         let schema = self.plan.stream(node.inputs[0]).schema.clone();
-        let spec = EncodeSpec { schema: schema.clone(), columns: sink.columns.clone() };
+        let spec = EncodeSpec {
+            schema: schema.clone(),
+            columns: sink.columns.clone(),
+        };
         let encoder = format.encoder(&sink.format.config, &spec)?;
-        let (writer, writers) = if one_writer { (0, 1) } else { (dataflow.worker().0, workers as u32) };
+        let (writer, writers) = if one_writer {
+            (0, 1)
+        } else {
+            (dataflow.worker().0, workers as u32)
+        };
         let prologue: Bytes = encoder.prologue();
         let opened = {
             let _io = self.tasks.io().enter();
-            connector.open(&sink.connector.config, SinkContext { folder, writer, writers, prologue })?
+            connector.open(
+                &sink.connector.config,
+                SinkContext {
+                    folder,
+                    writer,
+                    writers,
+                    prologue,
+                },
+            )?
         };
         let (send, receive) = mpsc::channel::<Message>(sink::CHUNKS_MAX);
         let metrics: Arc<SinkMetrics> = Arc::clone(&self.metrics.sinks[&node.id]);
@@ -326,7 +428,10 @@ impl Job {
                 Some(Ending::Failed(_)) => Early::Failed,
                 Some(Ending::Stopped) | None => Early::Stopped,
             };
-            self.tasks.spawn(&self.stop, write(node.id.clone(), opened, receive, waker, metrics, early));
+            self.tasks.spawn(
+                &self.stop,
+                write(node.id.clone(), opened, receive, waker, metrics, early),
+            );
             Box::new(sink::Task::new(parts))
         }))
     }
@@ -334,7 +439,11 @@ impl Job {
 
 /// What becomes of a node's refused rows. Their port, if there is one, stands after its `outputs`.
 fn dead_letters(node: &Node, outputs: usize, on_fault: OnFault) -> DeadLetters {
-    DeadLetters { node: node.id.clone(), port: node.dead_letters.map(|_| outputs), on_fault }
+    DeadLetters {
+        node: node.id.clone(),
+        port: node.dead_letters.map(|_| outputs),
+        on_fault,
+    }
 }
 
 /// The streams that a node feeds, by port: its outputs, then its dead letters.
@@ -358,12 +467,17 @@ fn home(node: &NodeId, workers: usize) -> WorkerIndex {
 
 /// The world has changed since the topology was checked.
 fn changed(problems: &[ConfigProblem]) -> Fault {
-    let problem = problems.first().map_or("its configuration no longer fits", |problem| &problem.message);
+    let problem = problems
+        .first()
+        .map_or("its configuration no longer fits", |problem| &problem.message);
     Fault::fatal(Domain::User, format!("it can no longer be opened: {problem}"))
 }
 
 fn unknown(name: &str) -> Fault {
-    Fault::fatal(Domain::Internal, format!("\"{name}\" was checked, but is not in the registry"))
+    Fault::fatal(
+        Domain::Internal,
+        format!("\"{name}\" was checked, but is not in the registry"),
+    )
 }
 
 /// A sink on a worker that does not write.
@@ -372,13 +486,11 @@ struct Nothing {
 }
 
 impl SinkTask for Nothing {
-    fn batch(
-        &mut self,
-        _: usize,
-        _: Batch,
-        _: Option<Ticket>,
-    ) -> Result<(), Fault> {
-        Err(Fault::fatal(Domain::Internal, "rows came to a worker that does not write"))
+    fn batch(&mut self, _: usize, _: Batch, _: Option<Ticket>) -> Result<(), Fault> {
+        Err(Fault::fatal(
+            Domain::Internal,
+            "rows came to a worker that does not write",
+        ))
     }
 
     fn watermark(&mut self, to: Timestamp) -> Result<(), Fault> {
@@ -387,6 +499,12 @@ impl SinkTask for Nothing {
     }
 
     fn poll(&mut self, _: &mut dyn Emit) -> Result<SinkState, Fault> {
-        Ok(if self.ended { SinkState::Finished } else { SinkState::Open { earliest: Timestamp::MAX } })
+        Ok(if self.ended {
+            SinkState::Finished
+        } else {
+            SinkState::Open {
+                earliest: Timestamp::MAX,
+            }
+        })
     }
 }

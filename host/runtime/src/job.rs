@@ -75,10 +75,25 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
             }
         });
     }
-    let workers = plan.engine.workers.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let engine = wasmill_engine::Settings { workers, credit_bytes: plan.engine.source_credit_bytes };
-    let job = Arc::new(graph::Job::open(plan, environment, Arc::clone(&settings.metrics), stop.clone(), tasks.clone())
-        .map_err(Failure::Fault)?);
+    let workers = plan
+        .engine
+        .workers
+        .or_else(|| available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN);
+    let engine = wasmill_engine::Settings {
+        workers,
+        credit_bytes: plan.engine.source_credit_bytes,
+    };
+    let job = Arc::new(
+        graph::Job::open(
+            plan,
+            environment,
+            Arc::clone(&settings.metrics),
+            stop.clone(),
+            tasks.clone(),
+        )
+        .map_err(Failure::Fault)?,
+    );
     let build = Arc::clone(&job);
     let ended = wasmill_engine::run(&engine, stop.abort(), move |dataflow| build.build(dataflow));
     // The graph is gone, and with it the writers' messages: they finish by themselves. Readers are told to.
@@ -119,7 +134,10 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     fn new(io: Handle) -> Self {
-        Self { io, running: Arc::default() }
+        Self {
+            io,
+            running: Arc::default(),
+        }
     }
 
     /// Starts a task. Its fault ends the job.

@@ -21,13 +21,23 @@ pub(crate) struct Metered<O> {
 
 impl<O: Operator> Metered<O> {
     pub(crate) fn new(operator: O, counters: fn(&O) -> Counters, metrics: Arc<OperatorMetrics>) -> Self {
-        Self { operator, counters, published: Counters::default(), metrics }
+        Self {
+            operator,
+            counters,
+            published: Counters::default(),
+            metrics,
+        }
     }
 
     fn publish(&mut self) {
         let now = (self.counters)(&self.operator);
         let before = std::mem::replace(&mut self.published, now);
-        let OperatorMetrics { rows_in, rows_out, rejected, late } = &*self.metrics;
+        let OperatorMetrics {
+            rows_in,
+            rows_out,
+            rejected,
+            late,
+        } = &*self.metrics;
         for (total, now, before) in [
             (rows_in, now.rows_in, before.rows_in),
             (rows_out, now.rows_out, before.rows_out),

@@ -17,7 +17,10 @@ pub struct Stop {
 impl Stop {
     /// For one job.
     pub fn new() -> Self {
-        Self { flag: watch::Sender::new(false), abort: Abort::new() }
+        Self {
+            flag: watch::Sender::new(false),
+            abort: Abort::new(),
+        }
     }
 
     /// Stops the job: sources read no more, sinks finish what they have been given.

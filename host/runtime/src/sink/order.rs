@@ -31,7 +31,10 @@ struct Row {
 
 impl OrderBuffer {
     pub(crate) fn new(batch_rows: usize) -> Self {
-        Self { waiting: Vec::new(), batch_rows }
+        Self {
+            waiting: Vec::new(),
+            batch_rows,
+        }
     }
 
     /// For each batch that waits, a bound below the W of its rows.
@@ -45,12 +48,19 @@ impl OrderBuffer {
         let mut rows: Vec<Row> = (0..batch.rows())
             .map(|row| {
                 let time = batch.time(row);
-                Row { ready: time.max(watermark.at(row)), time, row: row as u32 }
+                Row {
+                    ready: time.max(watermark.at(row)),
+                    time,
+                    row: row as u32,
+                }
             })
             .collect();
         rows.sort_by(|a, b| compare((a, &batch), (b, &batch)));
         drop(watermarks);
-        self.waiting.push(Waiting { batch, rows: rows.into() });
+        self.waiting.push(Waiting {
+            batch,
+            rows: rows.into(),
+        });
     }
 
     /// Gives out the rows below the watermark, in batches.
@@ -70,7 +80,10 @@ impl OrderBuffer {
             .map(|chunk| {
                 let rows: Vec<RowOf<'_>> = chunk
                     .iter()
-                    .map(|(index, row)| RowOf { batch: &waiting[*index].batch, row: row.row as usize })
+                    .map(|(index, row)| RowOf {
+                        batch: &waiting[*index].batch,
+                        row: row.row as usize,
+                    })
                     .collect();
                 interleave(&rows)
             })
@@ -121,7 +134,9 @@ mod tests {
     type Planned = (i64, i64);
 
     fn batch(partition: usize, first: usize, rows: &[Planned]) -> Batch {
-        let ids: Vec<i64> = (first..first + rows.len()).map(|row| (partition * 1000 + row) as i64).collect();
+        let ids: Vec<i64> = (first..first + rows.len())
+            .map(|row| (partition * 1000 + row) as i64)
+            .collect();
         let hidden = Hidden {
             times: rows.iter().map(|row| row.0).collect::<Vec<_>>().into(),
             watermarks: RowWatermarks::from_values(&rows.iter().map(|row| row.1).collect::<Vec<_>>()),
@@ -136,7 +151,15 @@ mod tests {
     fn ids(batches: &[Batch]) -> Vec<i64> {
         let of = |batch: &Batch| -> Vec<i64> {
             let column = batch.column(0).into_owned();
-            (0..batch.rows()).map(|row| if let Value::Int64(id) = column.value(row) { id } else { -1 }).collect()
+            (0..batch.rows())
+                .map(|row| {
+                    if let Value::Int64(id) = column.value(row) {
+                        id
+                    } else {
+                        -1
+                    }
+                })
+                .collect()
         };
         batches.iter().flat_map(of).collect()
     }

@@ -48,7 +48,14 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn new(parts: Parts) -> Self {
         let order = parts.ordered.map(OrderBuffer::new);
-        Self { parts, order, ready: VecDeque::new(), blocked: None, input_ended: false, finish_sent: false }
+        Self {
+            parts,
+            order,
+            ready: VecDeque::new(),
+            blocked: None,
+            input_ended: false,
+            finish_sent: false,
+        }
     }
 
     fn next_message(&mut self, out: &mut dyn Emit) -> Result<Option<Message>, Fault> {
@@ -62,16 +69,31 @@ impl Task {
     }
 
     fn encode(&mut self, batch: &Batch, ticket: Option<Ticket>, out: &mut dyn Emit) -> Result<Message, Fault> {
-        let Parts { encoder, schema, dead_letters, metrics, .. } = &mut self.parts;
+        let Parts {
+            encoder,
+            schema,
+            dead_letters,
+            metrics,
+            ..
+        } = &mut self.parts;
         let mut encoded = Encoded::default();
         let rejects = encoder.encode(batch, &mut encoded);
         if !rejects.is_empty() {
             metrics.rejected.fetch_add(rejects.len() as u64, Ordering::Relaxed);
             let mut counters = Counters::default();
-            let refused = Refused { batch, schema, plugin: None, kind: Kind::Rejected, rows: &rejects };
+            let refused = Refused {
+                batch,
+                schema,
+                plugin: None,
+                kind: Kind::Rejected,
+                rows: &rejects,
+            };
             dead_letters.refuse(&refused, &mut counters, out)?;
         }
-        let chunk = Chunk { bytes: Bytes::from(encoded.bytes), ends: encoded.ends };
+        let chunk = Chunk {
+            bytes: Bytes::from(encoded.bytes),
+            ends: encoded.ends,
+        };
         Ok(Message::Chunk(chunk, ticket.into_iter().collect()))
     }
 
@@ -79,7 +101,9 @@ impl Task {
     fn open(&self) -> SinkState {
         let ready = self.ready.iter().map(|(batch, _)| batch.watermark_min());
         let waiting = self.order.iter().flat_map(OrderBuffer::watermarks_min);
-        SinkState::Open { earliest: Timestamp(ready.chain(waiting).min().unwrap_or(i64::MAX)) }
+        SinkState::Open {
+            earliest: Timestamp(ready.chain(waiting).min().unwrap_or(i64::MAX)),
+        }
     }
 }
 
@@ -95,7 +119,8 @@ impl SinkTask for Task {
 
     fn watermark(&mut self, to: Timestamp) -> Result<(), Fault> {
         if let Some(order) = &mut self.order {
-            self.ready.extend(order.drain(to).into_iter().map(|batch| (batch, None)));
+            self.ready
+                .extend(order.drain(to).into_iter().map(|batch| (batch, None)));
         }
         self.input_ended = to == Timestamp::MAX;
         Ok(())
@@ -118,6 +143,10 @@ impl SinkTask for Task {
             }
         }
         // The writer lets go of its end when it is done.
-        Ok(if self.parts.messages.is_closed() { SinkState::Finished } else { self.open() })
+        Ok(if self.parts.messages.is_closed() {
+            SinkState::Finished
+        } else {
+            self.open()
+        })
     }
 }

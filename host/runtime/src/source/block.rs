@@ -85,7 +85,9 @@ impl Original {
         let record = &self.block.bytes[start as usize..end as usize];
         match &self.block.ends {
             Some(_) => record,
-            None => record.strip_suffix(b"\n").map_or(record, |line| line.strip_suffix(b"\r").unwrap_or(line)),
+            None => record
+                .strip_suffix(b"\n")
+                .map_or(record, |line| line.strip_suffix(b"\r").unwrap_or(line)),
         }
     }
 
@@ -103,7 +105,11 @@ impl Data {
     /// Whole records of a stream of bytes.
     pub(crate) fn from_stretch(stretch: super::framing::Stretch) -> Self {
         Self::Bytes {
-            block: Block { prologue: stretch.prologue, bytes: stretch.bytes, ends: None },
+            block: Block {
+                prologue: stretch.prologue,
+                bytes: stretch.bytes,
+                ends: None,
+            },
             places: Places::Stream(stretch.position),
             first_line: stretch.first_line,
             metadata: Metadata::Constant(stretch.metadata),
@@ -123,7 +129,11 @@ impl Data {
     /// Records that are messages.
     pub(crate) fn from_records(records: Records) -> Self {
         Self::Bytes {
-            block: Block { prologue: bytes::Bytes::new(), bytes: records.bytes, ends: Some(records.ends) },
+            block: Block {
+                prologue: bytes::Bytes::new(),
+                bytes: records.bytes,
+                ends: Some(records.ends),
+            },
             places: Places::Each(records.positions),
             first_line: None,
             metadata: Metadata::Each(records.metadata),
@@ -135,7 +145,11 @@ impl Data {
 pub(crate) fn decode(piece: Piece, decoder: Option<&mut Box<dyn Decoder>>) -> Result<Rows, Fault> {
     let read_at = piece.read_at;
     match piece.data {
-        Data::Rows(Columns { columns, positions, metadata }) => Ok(Rows {
+        Data::Rows(Columns {
+            columns,
+            positions,
+            metadata,
+        }) => Ok(Rows {
             read_at,
             rows: positions.len(),
             columns,
@@ -147,18 +161,37 @@ pub(crate) fn decode(piece: Piece, decoder: Option<&mut Box<dyn Decoder>>) -> Re
             invalid: Vec::new(),
             original: None,
         }),
-        Data::Bytes { block, places, first_line, metadata } => {
-            let decoder = decoder
-                .ok_or_else(|| Fault::fatal(Domain::Internal, "the source yields bytes, but its plan names no format"))?;
-            let Decoded { rows, columns, starts, lines, line_count, invalid } = decoder.decode(&block)?;
+        Data::Bytes {
+            block,
+            places,
+            first_line,
+            metadata,
+        } => {
+            let decoder = decoder.ok_or_else(|| {
+                Fault::fatal(
+                    Domain::Internal,
+                    "the source yields bytes, but its plan names no format",
+                )
+            })?;
+            let Decoded {
+                rows,
+                columns,
+                starts,
+                lines,
+                line_count,
+                invalid,
+            } = decoder.decode(&block)?;
             let original = Original { block, starts, places };
             let positions = original.starts.iter().map(|&start| original.position(start)).collect();
             let metadata = match metadata {
                 Metadata::Each(columns) if rows < columns.first().map_or(rows, Column::len) => {
                     // Invalid records have metadata, but no row.
                     let ends = original.block.ends.as_deref().unwrap_or(&[]);
-                    let valid: Vec<u32> =
-                        original.starts.iter().map(|start| ends.partition_point(|end| end <= start) as u32).collect();
+                    let valid: Vec<u32> = original
+                        .starts
+                        .iter()
+                        .map(|start| ends.partition_point(|end| end <= start) as u32)
+                        .collect();
                     Metadata::Each(columns.iter().map(|column| column.gather(&valid)).collect())
                 }
                 other => other,

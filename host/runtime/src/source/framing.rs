@@ -60,7 +60,9 @@ impl Framing {
         if self.rest.is_empty() {
             self.position = position;
             // Without a rest the bytes are taken as they are, without a copy.
-            self.rest = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            self.rest = bytes
+                .try_into_mut()
+                .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         } else {
             self.rest.extend_from_slice(&bytes);
         }
@@ -91,7 +93,11 @@ impl Framing {
                 }
             },
         };
-        let whole = if self.rest.is_empty() { 0 } else { self.framer.whole_records(&self.rest, end) };
+        let whole = if self.rest.is_empty() {
+            0
+        } else {
+            self.framer.whole_records(&self.rest, end)
+        };
         if whole == 0 {
             return self.check_size().map(|()| None);
         }
@@ -99,7 +105,13 @@ impl Framing {
         let position = self.position;
         self.position += whole as u64;
         let first_line = self.first_line.take();
-        Ok(Some(Stretch { prologue, bytes, position, first_line, metadata: Arc::clone(&self.metadata) }))
+        Ok(Some(Stretch {
+            prologue,
+            bytes,
+            position,
+            first_line,
+            metadata: Arc::clone(&self.metadata),
+        }))
     }
 
     fn check_size(&self) -> Result<(), Fault> {
@@ -108,7 +120,11 @@ impl Framing {
         }
         Err(Fault::fatal(
             Domain::User,
-            format!("the record at byte {} is longer than {} MiB", self.position, RECORD_BYTES_MAX >> 20),
+            format!(
+                "the record at byte {} is longer than {} MiB",
+                self.position,
+                RECORD_BYTES_MAX >> 20
+            ),
         ))
     }
 }
@@ -179,13 +195,21 @@ mod tests {
     fn the_next_stream_of_bytes_has_its_own_prologue_and_lines() {
         let mut framing = framing();
         let push = |framing: &mut Framing, text: &'static str, position| {
-            framing.push(Bytes::from_static(text.as_bytes()), position, Arc::from([])).expect("short records")
+            framing
+                .push(Bytes::from_static(text.as_bytes()), position, Arc::from([]))
+                .expect("short records")
         };
         assert!(push(&mut framing, "#a\n1", 0).is_none());
         let last = framing.end().expect("short records").expect("the open line");
-        assert_eq!((&last.bytes[..], last.position, last.first_line), (&b"1"[..], 3, Some(2)));
+        assert_eq!(
+            (&last.bytes[..], last.position, last.first_line),
+            (&b"1"[..], 3, Some(2))
+        );
         let next = push(&mut framing, "2\n", 100).expect("a line");
-        assert_eq!((&next.bytes[..], next.position, next.first_line), (&b"2\n"[..], 100, Some(1)));
+        assert_eq!(
+            (&next.bytes[..], next.position, next.first_line),
+            (&b"2\n"[..], 100, Some(1))
+        );
         assert!(next.prologue.is_empty());
     }
 

@@ -38,18 +38,27 @@ pub(crate) struct Place {
 impl DeadRecord {
     /// A record that its format could not decode.
     pub(crate) fn undecodable(record: &InvalidRecord, rows: &Rows, first_line: u64, watermark: Timestamp) -> Self {
-        let original = rows.original.as_ref().expect("only decoded blocks have undecodable records");
-        let reason = match &record.column {
-            Some(column) => format!("column \"{column}\": {}", record.reason),
-            None => record.reason.clone(),
-        };
+        let original = rows
+            .original
+            .as_ref()
+            .expect("only decoded blocks have undecodable records");
         let place = Place {
             position: original.position(record.start),
-            line: original.block.ends.is_none().then(|| first_line + u64::from(record.line)),
+            line: original
+                .block
+                .ends
+                .is_none()
+                .then(|| first_line + u64::from(record.line)),
             byte_column: record.byte_column.map(u64::from),
         };
         let bytes = original.block.bytes[record.start as usize..record.end as usize].to_vec();
-        Self { kind: "undecodable", reason, place, bytes, watermark }
+        Self {
+            kind: "undecodable",
+            reason: record.reason.clone(),
+            place,
+            bytes,
+            watermark,
+        }
     }
 
     /// A row without a valid event time.
@@ -58,11 +67,25 @@ impl DeadRecord {
         let bytes = rows.original.as_ref().map_or_else(Vec::new, |original| {
             let start = original.starts[row];
             let valid = original.starts.get(row + 1).copied();
-            let invalid = rows.invalid.iter().map(|record| record.start).find(|&other| other > start);
+            let invalid = rows
+                .invalid
+                .iter()
+                .map(|record| record.start)
+                .find(|&other| other > start);
             original.record(start, valid.into_iter().chain(invalid).min()).to_vec()
         });
-        let place = Place { position: rows.positions[row], line, byte_column: None };
-        Self { kind: "invalid", reason, place, bytes, watermark }
+        let place = Place {
+            position: rows.positions[row],
+            line,
+            byte_column: None,
+        };
+        Self {
+            kind: "invalid",
+            reason,
+            place,
+            bytes,
+            watermark,
+        }
     }
 }
 
@@ -100,12 +123,18 @@ pub(crate) fn dead_letters(
         times: watermarks.into(),
         order: order.then(|| Order::Positions {
             origin: Arc::clone(origin),
-            positions: records.iter().map(|record| record.place.position).collect::<Vec<_>>().into(),
+            positions: records
+                .iter()
+                .map(|record| record.place.position)
+                .collect::<Vec<_>>()
+                .into(),
         }),
     };
     Batch::new(columns.collect(), hidden)
 }
 
 fn integer(value: Option<u64>) -> Value<'static> {
-    value.map_or(Value::Null, |value| Value::Int64(i64::try_from(value).unwrap_or(i64::MAX)))
+    value.map_or(Value::Null, |value| {
+        Value::Int64(i64::try_from(value).unwrap_or(i64::MAX))
+    })
 }

@@ -52,14 +52,19 @@ pub(crate) async fn read(mut source: Box<dyn Source>, reading: Reading) -> Resul
         let found = source.discover().await.map_err(|fault| fault.at(&node))?;
         complete = found.complete;
         let piece_bytes = piece_bytes(partitions.len() + found.partitions.len());
-        let found: Vec<_> =
-            found.partitions.into_iter().map(|name| (reading.shared.add_partition(name.clone()), name)).collect();
+        let found: Vec<_> = found
+            .partitions
+            .into_iter()
+            .map(|name| (reading.shared.add_partition(name.clone()), name))
+            .collect();
         if complete {
             reading.shared.complete();
         }
         for (index, name) in found {
             let slot = Arc::clone(&open).acquire_owned();
-            let Some(slot) = reading.stopping.or(slot).await else { return Ok(()) };
+            let Some(slot) = reading.stopping.or(slot).await else {
+                return Ok(());
+            };
             let slot = slot.map_err(|_| Fault::fatal(Domain::Internal, "the limit of open partitions is gone"))?;
             let reader = source.open(&name).await.map_err(|fault| fault.at(&node))?;
             reading.shared.opened(index);
@@ -99,16 +104,31 @@ async fn read_partition(
     piece_bytes: usize,
     reading: &Reading,
 ) -> Result<(), Fault> {
-    let Reading { shared, clock, stopping, .. } = reading;
-    let mut framing = reading.framer.clone().map(|make| Framing::new(Box::new(move || make())));
-    let idle_after = shared.plan.node.watermark.idle_after.map(wasmill_core::time::Micros::to_std);
+    let Reading {
+        shared,
+        clock,
+        stopping,
+        ..
+    } = reading;
+    let mut framing = reading
+        .framer
+        .clone()
+        .map(|make| Framing::new(Box::new(move || make())));
+    let idle_after = shared
+        .plan
+        .node
+        .watermark
+        .idle_after
+        .map(wasmill_core::time::Micros::to_std);
     let mut nothing_since: Option<Instant> = None;
     loop {
         let next = async {
             shared.room(index).await;
             reader.read(piece_bytes).await
         };
-        let Some(read) = stopping.or(next).await else { return Ok(()) };
+        let Some(read) = stopping.or(next).await else {
+            return Ok(());
+        };
         let data = match read? {
             Read::Nothing => {
                 let since = *nothing_since.get_or_insert_with(Instant::now);
@@ -128,7 +148,11 @@ async fn read_partition(
                 return Ok(());
             }
             Read::Boundary => framing.as_mut().map_or(Ok(None), Framing::end)?.map(Data::from_stretch),
-            Read::Data(Payload::Stream { bytes, position, metadata }) => {
+            Read::Data(Payload::Stream {
+                bytes,
+                position,
+                metadata,
+            }) => {
                 let framing = framing.as_mut().ok_or_else(no_format)?;
                 framing.push(bytes, position, metadata)?.map(Data::from_stretch)
             }
@@ -143,5 +167,8 @@ async fn read_partition(
 }
 
 fn no_format() -> Fault {
-    Fault::fatal(Domain::Internal, "the source yields bytes, but its plan names no format")
+    Fault::fatal(
+        Domain::Internal,
+        "the source yields bytes, but its plan names no format",
+    )
 }

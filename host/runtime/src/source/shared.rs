@@ -85,7 +85,10 @@ impl Shared {
     pub(crate) fn new(plan: Plan, metrics: Arc<SourceMetrics>) -> Arc<Self> {
         Arc::new(Self {
             plan,
-            state: Mutex::new(State { partitions: Vec::new(), complete: false }),
+            state: Mutex::new(State {
+                partitions: Vec::new(),
+                complete: false,
+            }),
             wakers: Mutex::new(Vec::new()),
             published: AtomicI64::new(i64::MIN),
             announced: AtomicI64::new(i64::MIN),
@@ -170,7 +173,11 @@ impl Shared {
         }
         let sequence = partition.next_read;
         partition.next_read += 1;
-        partition.pieces.push_back(Piece { sequence, read_at, data });
+        partition.pieces.push_back(Piece {
+            sequence,
+            read_at,
+            data,
+        });
         drop(state);
         self.wake_all();
     }
@@ -221,7 +228,8 @@ impl Shared {
         let partition = &mut state.partitions[index];
         let piece = partition.pieces.pop_front().expect("it was not empty");
         partition.room.notify_one();
-        self.undecoded_bytes.fetch_sub(piece.data.size_bytes(), Ordering::Relaxed);
+        self.undecoded_bytes
+            .fetch_sub(piece.data.size_bytes(), Ordering::Relaxed);
         Taken::Piece(index, piece)
     }
 
@@ -266,7 +274,9 @@ impl Shared {
             None => return,
         };
         self.published.fetch_max(reached.0, Ordering::AcqRel);
-        self.metrics.watermark.store(self.published.load(Ordering::Acquire), Ordering::Relaxed);
+        self.metrics
+            .watermark
+            .store(self.published.load(Ordering::Acquire), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -296,7 +306,10 @@ mod tests {
             timestamp: None,
         };
         let node = SourceNode {
-            connector: ConnectorRef { name: "test".into(), config: serde_json::Value::Null },
+            connector: ConnectorRef {
+                name: "test".into(),
+                config: serde_json::Value::Null,
+            },
             format: None,
             columns: vec![column],
             metadata: Vec::new(),
@@ -310,7 +323,13 @@ mod tests {
             on_invalid: OnInvalid::Skip,
             validate_all: false,
         };
-        let plan = Plan { id: NodeId::new("s"), node, live: vec![true], order: true, batch_rows: 3 };
+        let plan = Plan {
+            id: NodeId::new("s"),
+            node,
+            live: vec![true],
+            order: true,
+            batch_rows: 3,
+        };
         Shared::new(plan, Arc::default())
     }
 

@@ -63,11 +63,20 @@ pub(crate) fn stamp(plan: &Plan, carry: &mut Carry, rows: Rows) -> Result<Stampe
     let times = EventTimes::of(&plan.node, &rows, carry);
     for row in 0..rows.rows {
         while let Some(record) = unreadable.next_if(|record| record.rows_before as usize <= row) {
-            dead.push(DeadRecord::undecodable(record, &rows, first_line, carry.watermark.current()));
+            dead.push(DeadRecord::undecodable(
+                record,
+                &rows,
+                first_line,
+                carry.watermark.current(),
+            ));
         }
         let w = carry.watermark.current();
         let judged = times.at(row).ok_or(Invalid::NoEventTime).and_then(|time| {
-            carry.watermark.observe(time).map(|()| time).map_err(|ahead| Invalid::Ahead(time, ahead))
+            carry
+                .watermark
+                .observe(time)
+                .map(|()| time)
+                .map_err(|ahead| Invalid::Ahead(time, ahead))
         });
         match judged {
             Ok(time) => kept.push(row, time, w),
@@ -84,7 +93,11 @@ pub(crate) fn stamp(plan: &Plan, carry: &mut Carry, rows: Rows) -> Result<Stampe
         (OnInvalid::DeadLetter, Some(_)) => Some(dead_letters(&plan.id, &carry.name, plan.order, &carry.origin, &dead)),
         _ => None,
     };
-    Ok(Stamped { batches: batches(plan, carry, rows, &kept, first_line), dead_letters, invalid })
+    Ok(Stamped {
+        batches: batches(plan, carry, rows, &kept, first_line),
+        dead_letters,
+        invalid,
+    })
 }
 
 fn stop(plan: &Plan, carry: &Carry, record: &DeadRecord) -> Fault {
@@ -155,7 +168,11 @@ struct Kept {
 
 impl Kept {
     fn with_capacity(rows: usize) -> Self {
-        Self { rows: Vec::with_capacity(rows), times: Vec::with_capacity(rows), watermarks: Vec::new() }
+        Self {
+            rows: Vec::with_capacity(rows),
+            times: Vec::with_capacity(rows),
+            watermarks: Vec::new(),
+        }
     }
 
     fn push(&mut self, row: usize, time: Timestamp, w: Timestamp) {
@@ -222,8 +239,15 @@ fn batches(plan: &Plan, carry: &Carry, rows: Rows, kept: &Kept, first_line: u64)
 /// The stream's columns for all rows of the block: the data's, then the metadata's. `None` where nobody reads one.
 fn visible_columns(plan: &Plan, carry: &Carry, rows: &Rows, first_line: u64) -> Vec<Option<Column>> {
     let data = plan.node.columns.len();
-    let mut columns: Vec<Option<Column>> =
-        (0..data).map(|index| if plan.live[index] { rows.columns[index].clone() } else { None }).collect();
+    let mut columns: Vec<Option<Column>> = (0..data)
+        .map(|index| {
+            if plan.live[index] {
+                rows.columns[index].clone()
+            } else {
+                None
+            }
+        })
+        .collect();
     let mut connector_metadata = 0;
     for (place, metadata) in plan.node.metadata.iter().enumerate() {
         let column = match metadata.key.as_str() {

@@ -46,9 +46,15 @@ impl SourceTask for Task {
                     let sequence = piece.sequence;
                     let rows = decode(piece, self.decoder.as_mut()).map_err(|fault| fault.at(&self.shared.plan.id))?;
                     for stamped in self.shared.release(partition, sequence, rows)? {
-                        self.shared.metrics.invalid.fetch_add(stamped.invalid, Ordering::Relaxed);
+                        self.shared
+                            .metrics
+                            .invalid
+                            .fetch_add(stamped.invalid, Ordering::Relaxed);
                         for batch in stamped.batches {
-                            self.shared.metrics.rows.fetch_add(batch.rows() as u64, Ordering::Relaxed);
+                            self.shared
+                                .metrics
+                                .rows
+                                .fetch_add(batch.rows() as u64, Ordering::Relaxed);
                             out.emit(RECORDS, batch);
                             self.since_promise += 1;
                         }

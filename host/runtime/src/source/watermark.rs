@@ -24,12 +24,18 @@ pub(crate) struct Ahead {
 impl PartitionWatermark {
     /// A partition that joins when the merged watermark is `floor`.
     pub(crate) fn new(spec: &WatermarkSpec, floor: Timestamp) -> Self {
-        Self { delay: spec.delay, max_ahead: spec.max_ahead, greatest: None, floor }
+        Self {
+            delay: spec.delay,
+            max_ahead: spec.max_ahead,
+            greatest: None,
+            floor,
+        }
     }
 
     /// W just before the next row.
     pub(crate) fn current(&self) -> Timestamp {
-        self.greatest.map_or(self.floor, |greatest| greatest.before(self.delay).max(self.floor))
+        self.greatest
+            .map_or(self.floor, |greatest| greatest.before(self.delay).max(self.floor))
     }
 
     /// Takes a row's event time into account.
@@ -57,7 +63,12 @@ mod tests {
     use super::*;
 
     fn spec(delay: u64, max_ahead: Option<u64>) -> WatermarkSpec {
-        WatermarkSpec { delay: Micros(delay), max_ahead: max_ahead.map(Micros), align: None, idle_after: None }
+        WatermarkSpec {
+            delay: Micros(delay),
+            max_ahead: max_ahead.map(Micros),
+            align: None,
+            idle_after: None,
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! In this order: a target that is installed; `rustup target add`, with a short limit, because it hangs where only
 //! package registries can be reached; Debian's compiler with the source of its standard library, where it is installed;
-//! the same, fetched with apt and unpacked into the user's cache without root. [`decide`] chooses the next step from
+//! the same, fetched with apt and unpacked into the user's cache without root. `decide` chooses the next step from
 //! what is known; the rest of this module learns and acts.
 
 mod debian;
@@ -65,6 +65,7 @@ pub(crate) struct Facts {
     /// Debian's compiler, installed or unpacked.
     debian: Option<PathBuf>,
     linker: Option<PathBuf>,
+    /// `Absent` also where there is a compiler, and it was not asked.
     apt: Apt,
     root: bool,
     /// `apt-get update` ran in this build.
@@ -141,10 +142,11 @@ fn refuse(facts: &Facts) -> Decision {
         }
         Apt::Candidate(version) => format!("rustc-web {version} could not be used"),
     };
+    let debian = facts.debian.is_some() || matches!(facts.apt, Apt::Candidate(_));
     let mend = match (&facts.apt, facts.rustup) {
+        _ if debian && facts.linker.is_none() => "Run `sudo apt-get install lld` and build again".to_owned(),
         (Apt::NoCandidate, _) if !facts.root => "Run `sudo apt-get update` and build again".to_owned(),
         (_, Rustup::Absent) => format!("Install rustup (https://rustup.rs) and run `rustup target add {TARGET}`"),
-        (Apt::Candidate(_), _) if facts.linker.is_none() => "Run `sudo apt-get install lld` and build again".to_owned(),
         _ => format!("Run `rustup target add {TARGET}` where the network lets it, and build again"),
     };
     Decision::Refuse {
@@ -167,12 +169,18 @@ pub(crate) fn find(project: &Path, settings: &Settings, report: &mut dyn FnMut(S
     let mut updated = false;
     let mut turn = None;
     loop {
+        let compiler = debian::compiler(settings)?;
         let facts = Facts {
             target: target_is_installed(project)?,
             rustup: rustup::state(project, settings)?,
-            debian: debian::compiler(settings)?,
             linker: debian::linker(project, &version)?,
-            apt: debian::candidate()?,
+            // Asking apt takes half a second.
+            apt: if compiler.is_some() {
+                Apt::Absent
+            } else {
+                debian::candidate()?
+            },
+            debian: compiler,
             root: rustix::process::geteuid().is_root(),
             updated,
         };

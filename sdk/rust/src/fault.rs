@@ -73,6 +73,7 @@ impl Failure {
         }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn from_wit(failure: wit::Failure) -> Self {
         Self {
             message: failure.message,

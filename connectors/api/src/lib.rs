@@ -4,6 +4,8 @@
 //! once, in the runtime's drivers, which own the loop and call a connector's few duties.
 
 pub mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod format;
 pub mod registry;
 pub mod sink;

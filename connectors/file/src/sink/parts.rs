@@ -48,19 +48,27 @@ impl PartsWriter {
     ) -> Result<Self, Error> {
         create_folder(&folder)?;
         let mut next = 0;
-        for (name, number) in numbers(&folder)? {
-            // What an earlier run with more writers left is the first writer's matter.
-            let mine = number.writer == context.writer || (context.writer == 0 && number.writer >= context.writers);
-            if !mine {
-                continue;
-            }
-            let path = folder.join(&name);
-            match config.if_exists {
-                _ if number.temporary => fs::remove_file(&path).map_err(Error::io("remove", &path))?,
-                IfExists::Overwrite => fs::remove_file(&path).map_err(Error::io("remove", &path))?,
-                IfExists::Error => return Err(Error::Exists { path }),
-                IfExists::Append if number.writer == context.writer => next = next.max(number.part + 1),
-                IfExists::Append => {}
+        // What an earlier run with more writers left is the first writer's matter.
+        let mine = |number: &PartNumber| {
+            number.writer == context.writer || (context.writer == 0 && number.writer >= context.writers)
+        };
+        let mut found = numbers(&folder)?;
+        found.retain(|(_, number)| mine(number));
+        if config.if_exists == IfExists::Error
+            && let Some((name, _)) = found.iter().find(|(_, number)| !number.temporary)
+        {
+            return Err(Error::Exists {
+                path: folder.join(name),
+            });
+        }
+        for (name, number) in found {
+            if config.if_exists == IfExists::Append && !number.temporary {
+                if number.writer == context.writer {
+                    next = next.max(number.part + 1);
+                }
+            } else {
+                let path = folder.join(name);
+                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
             }
         }
         Ok(Self {

@@ -268,7 +268,7 @@ fn rows_are_objects_with_every_column() {
     );
 }
 
-/// What serde_json makes of a line: the values of the columns, or nothing where the record is invalid. Of other fields
+/// What `serde_json` makes of a line: the values of the columns, or nothing where the record is invalid. Of other fields
 /// it looks at the structure alone.
 fn oracle(line: &[u8]) -> Option<[String; 3]> {
     #[derive(Default)]
@@ -315,7 +315,7 @@ fn oracle(line: &[u8]) -> Option<[String; 3]> {
     ])
 }
 
-/// Without the last digits of floats, which serde_json does not always get right.
+/// Without the last digits of floats, which `serde_json` does not always get right.
 fn rounded(rows: &[Vec<String>]) -> Vec<Vec<String>> {
     let round = |(place, text): (usize, &String)| match text.parse::<f64>() {
         Ok(value) if place == 1 => format!("{value:.12e}"),

@@ -82,20 +82,18 @@ impl SonicScanner {
     #[cold]
     fn invalid(&mut self, text: &str, error: &sonic_rs::Error, rows: &Rows) -> Invalid {
         self.tree.leave_record();
-        match self.notes.misfit.take() {
-            Some(At { slot, reason }) => Invalid {
-                slot,
-                byte_column: byte_column(text, value_start(text.as_bytes(), error.offset() + 1)),
-                reason: match slot {
-                    Some(slot) => format!("column \"{}\": {reason}", rows.slots[slot].field().name),
-                    None => reason,
-                },
+        let Some(At { slot, reason }) = self.notes.misfit.take() else {
+            let message = error.to_string();
+            let what = message.split(" at line ").next().unwrap_or_default();
+            return Invalid::record(byte_column(text, error.offset()), format!("is not JSON: {what}"));
+        };
+        Invalid {
+            slot,
+            byte_column: byte_column(text, value_start(text.as_bytes(), error.offset() + 1)),
+            reason: match slot {
+                Some(slot) => format!("column \"{}\": {reason}", rows.slots[slot].field().name),
+                None => reason,
             },
-            None => {
-                let message = error.to_string();
-                let what = message.split(" at line ").next().unwrap_or_default();
-                Invalid::record(byte_column(text, error.offset()), format!("is not JSON: {what}"))
-            }
         }
     }
 }
@@ -177,7 +175,7 @@ impl ObjectSeed<'_> {
     }
 
     #[cold]
-    fn is_no_object<E: Error>(self, kind: &str) -> E {
+    fn no_object<E: Error>(self, kind: &str) -> E {
         let what = if self.node == ROOT { "the record" } else { "the field" };
         self.notes.misfit = Some(At {
             slot: None,
@@ -238,34 +236,34 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
     /// A null where an object could be: everything in it is null.
     fn visit_unit<E: Error>(mut self) -> Result<(), E> {
         if self.node == ROOT {
-            return Err(self.is_no_object("null"));
+            return Err(self.no_object("null"));
         }
         self.enter();
         Ok(())
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        Err(self.is_no_object("a boolean"))
+        Err(self.no_object("a boolean"))
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        Err(self.is_no_object("a number"))
+        Err(self.no_object("a number"))
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        Err(self.is_no_object("a number"))
+        Err(self.no_object("a number"))
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Err(self.is_no_object("a number"))
+        Err(self.no_object("a number"))
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        Err(self.is_no_object("a string"))
+        Err(self.no_object("a string"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.is_no_object("an array"))
+        Err(self.no_object("an array"))
     }
 }
 

@@ -1,0 +1,361 @@
+//! The file source on real files.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use wasmill_connector_api::config::{ConfigProblem, Folder, decode};
+use wasmill_connector_api::conformance::source::{check, contents, read_to_end, read_what_is_there};
+use wasmill_connector_api::source::{
+    PartitionReader, Payload, Read, SourceConnector, SourceContext, SourceDescription,
+};
+use wasmill_connector_file::Source;
+use wasmill_core::column::Scalar;
+use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::id::PartitionName;
+
+type AnySource = Box<dyn wasmill_connector_api::source::Source>;
+
+fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    folder
+}
+
+fn describe(folder: &Path, config: &Value) -> Result<SourceDescription, Vec<ConfigProblem>> {
+    let config = decode(config).map_err(|problem| vec![problem])?;
+    Source::describe(&config, &Folder::new(folder))
+}
+
+fn open(folder: &Path, config: &Value, batch_rows: usize) -> AnySource {
+    describe(folder, config).unwrap();
+    let context = SourceContext {
+        folder: Folder::new(folder),
+        metadata: vec!["file".to_owned()],
+        live: Vec::new(),
+        batch_rows,
+    };
+    <Source as SourceConnector>::open(decode(config).unwrap(), context).unwrap()
+}
+
+async fn open_only_partition(source: &mut AnySource) -> Box<dyn PartitionReader> {
+    let partitions = source.discover().await.unwrap().partitions;
+    let [partition] = partitions.as_slice() else {
+        panic!("one partition, not {partitions:?}")
+    };
+    source.open(partition).await.unwrap()
+}
+
+async fn fault(reader: &mut dyn PartitionReader) -> Fault {
+    for _ in 0..1_000 {
+        if let Err(fault) = reader.read(1 << 20).await {
+            return fault;
+        }
+    }
+    panic!("reading does not fail");
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    OpenOptions::new()
+        .append(true)
+        .open(path)
+        .unwrap()
+        .write_all(bytes)
+        .unwrap();
+}
+
+#[tokio::test]
+async fn each_file_is_a_partition() {
+    let long = "0123456789\n".repeat(300);
+    let folder = folder(&[
+        ("in/b.csv", b"1\n2\n"),
+        ("in/a.csv", long.as_bytes()),
+        ("in/empty.csv", b""),
+        ("in/.hidden.csv", b"x"),
+        ("in/sub/c.csv", b"x"),
+        ("in/other.txt", b"x"),
+    ]);
+    let config = json!({ "path": "in/*.csv" });
+    let expect = BTreeMap::from([
+        ("in/a.csv", vec![long.clone().into_bytes()]),
+        ("in/b.csv", vec![b"1\n2\n".to_vec()]),
+        ("in/empty.csv", vec![]),
+    ]);
+    check(async |rows| open(folder.path(), &config, rows), &expect).await;
+}
+
+#[tokio::test]
+async fn files_of_a_sequence_are_one_partition_with_boundaries() {
+    let folder = folder(&[("b", b"2\n"), ("a", b"1\n"), ("c", b""), ("d", b"3\n")]);
+    let config = json!({ "path": ["b", "./[acd]"], "files": "sequence" });
+    let expect = BTreeMap::from([("b ./[acd]", vec![b"1\n".to_vec(), b"2\n".to_vec(), b"3\n".to_vec()])]);
+    check(async |rows| open(folder.path(), &config, rows), &expect).await;
+    let found = contents(open(folder.path(), &config, 1), 1).await;
+    assert_eq!(found[&PartitionName::new("b ./[acd]")].positions, [0, 1 << 40, 3 << 40]);
+}
+
+#[tokio::test]
+async fn compressed_files_are_read_whatever_their_names() {
+    let text: Vec<u8> = (0..50_000).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+    let two =
+        |compress: fn(&[u8]) -> Vec<u8>| [compress(&text[..1_000]), compress(b""), compress(&text[1_000..])].concat();
+    let folder = folder(&[
+        ("in/a.log", &two(gzip)),
+        ("in/b.log", &two(zstd)),
+        ("in/c.log.gz", &text),
+        ("in/d.log.gz", b""),
+    ]);
+    let config = json!({ "path": "in/*" });
+    let expect = BTreeMap::from([
+        ("in/a.log", vec![text.clone()]),
+        ("in/b.log", vec![text.clone()]),
+        ("in/c.log.gz", vec![text.clone()]),
+        ("in/d.log.gz", vec![]),
+    ]);
+    let first = contents(open(folder.path(), &config, 1), 1 << 20).await;
+    assert_eq!(first.len(), expect.len());
+    for (name, records) in expect {
+        assert!(first[&PartitionName::new(name)].records == records, "{name}");
+    }
+    for name in ["in/a.log", "in/b.log"] {
+        let mut source = open(folder.path(), &json!({ "path": name }), 1);
+        let mut reader = open_only_partition(&mut source).await;
+        assert_eq!(
+            read_to_end(reader.as_mut(), 777).await,
+            first[&PartitionName::new(name)]
+        );
+    }
+}
+
+#[tokio::test]
+async fn compressed_data_that_are_cut_off_are_a_fault_after_what_they_hold() {
+    let text = b"0123456789\n".repeat(10_000);
+    for (compress, name) in [(gzip as fn(&[u8]) -> Vec<u8>, "gzip"), (zstd, "zstd")] {
+        let mut bytes = compress(&text);
+        bytes.truncate(bytes.len() - 5);
+        let folder = folder(&[("cut", &bytes)]);
+        let mut source = open(folder.path(), &json!({ "path": "cut" }), 1);
+        let mut reader = open_only_partition(&mut source).await;
+        let fault = fault(reader.as_mut()).await;
+        assert_eq!(fault.domain, Domain::External);
+        let start = format!(
+            "the {name} data of {}/cut are damaged or cut off after ",
+            folder.path().display()
+        );
+        assert!(fault.message.starts_with(&start), "{}", fault.message);
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_metadata() {
+    let folder = folder(&[("a", b"1\n"), ("b", b"2\n")]);
+    let mut source = open(folder.path(), &json!({ "path": "*", "files": "sequence" }), 1);
+    let mut reader = open_only_partition(&mut source).await;
+    let mut files = Vec::new();
+    loop {
+        match reader.read(100).await.unwrap() {
+            Read::Data(Payload::Stream { metadata, .. }) => files.push(metadata.to_vec()),
+            Read::End => break,
+            _ => {}
+        }
+    }
+    assert_eq!(files, [[Scalar::Utf8("a".into())], [Scalar::Utf8("b".into())]]);
+}
+
+#[tokio::test]
+async fn a_followed_file_is_read_as_it_grows() {
+    for compress in [None, Some(gzip as fn(&[u8]) -> Vec<u8>), Some(zstd)] {
+        let written = |bytes: &[u8]| compress.map_or_else(|| bytes.to_vec(), |compress| compress(bytes));
+        let folder = folder(&[("log", b"")]);
+        let path = folder.path().join("log");
+        let mut source = open(folder.path(), &json!({ "path": "log", "follow": true }), 1);
+        let mut reader = open_only_partition(&mut source).await;
+        assert_eq!(
+            read_what_is_there(reader.as_mut(), 2).await.records,
+            Vec::<Vec<u8>>::new()
+        );
+        let mut position = 0;
+        for text in [b"one\n".as_slice(), b"two\nthr", b"ee\n"] {
+            for piece in written(text).chunks(3) {
+                append(&path, piece);
+            }
+            let content = read_what_is_there(reader.as_mut(), 2).await;
+            assert_eq!(content.records.concat(), text);
+            assert_eq!(content.positions, [position]);
+            position += text.len() as u64;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_followed_compressed_file_may_stop_anywhere() {
+    let text: Vec<u8> = (0..500).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+    for compress in [gzip as fn(&[u8]) -> Vec<u8>, zstd] {
+        let bytes = [compress(&text), compress(&text)].concat();
+        let folder = folder(&[("log", b"")]);
+        let path = folder.path().join("log");
+        let mut source = open(folder.path(), &json!({ "path": "log", "follow": true }), 1);
+        let mut reader = open_only_partition(&mut source).await;
+        let mut seen = Vec::new();
+        for piece in bytes.chunks(11) {
+            append(&path, piece);
+            seen.extend(read_what_is_there(reader.as_mut(), 1).await.records.concat());
+        }
+        assert!(seen == [text.as_slice(), &text].concat());
+    }
+}
+
+#[tokio::test]
+async fn files_that_appear_later_are_found() {
+    let folder = folder(&[("a", b"1\n")]);
+    let mut source = open(folder.path(), &json!({ "path": "?", "follow": true }), 1);
+    let first = source.discover().await.unwrap();
+    assert_eq!(
+        (first.partitions, first.complete),
+        (vec![PartitionName::new("a")], false)
+    );
+    fs::write(folder.path().join("c"), "3\n").unwrap();
+    fs::write(folder.path().join("b"), "2\n").unwrap();
+    let second = source.discover().await.unwrap().partitions;
+    assert_eq!(second, [PartitionName::new("b"), PartitionName::new("c")]);
+    let mut reader = source.open(&second[0]).await.unwrap();
+    assert_eq!(read_what_is_there(reader.as_mut(), 2).await.records, [b"2\n"]);
+    assert_eq!(source.discover().await.unwrap().partitions, []);
+}
+
+#[tokio::test]
+async fn a_followed_sequence_goes_on_to_the_next_file_when_it_is_there() {
+    let folder = folder(&[]);
+    let config = json!({ "path": "log-*", "follow": true, "files": "sequence" });
+    let mut source = open(folder.path(), &config, 1);
+    assert_eq!(source.discover().await.unwrap().partitions, []);
+    fs::write(folder.path().join("log-1"), "1\n").unwrap();
+    let mut reader = open_only_partition(&mut source).await;
+    assert_eq!(read_what_is_there(reader.as_mut(), 2).await.records, [b"1\n"]);
+    append(&folder.path().join("log-1"), b"2\n");
+    fs::write(folder.path().join("log-2"), "3\n").unwrap();
+    assert_eq!(source.discover().await.unwrap().partitions, []);
+    let content = read_what_is_there(reader.as_mut(), 2).await;
+    assert_eq!(content.records, [b"2\n", b"3\n"]);
+    assert_eq!(content.positions, [2, 1 << 40]);
+    fs::write(folder.path().join("log-0"), "0\n").unwrap();
+    let fault = source.discover().await.unwrap_err();
+    assert_eq!(
+        fault.message,
+        "log-0 appeared after log-2 was read; files of a sequence are read in the order of their names"
+    );
+}
+
+#[tokio::test]
+async fn a_followed_file_may_only_grow() {
+    let follow = json!({ "path": "log", "follow": true });
+    let dir = folder(&[("log", b"0123456789\n")]);
+    let path = dir.path().join("log");
+    let mut source = open(dir.path(), &follow, 1);
+    let mut reader = open_only_partition(&mut source).await;
+    read_what_is_there(reader.as_mut(), 1).await;
+    fs::write(&path, "x\n").unwrap();
+    let message = fault(reader.as_mut()).await.message;
+    assert_eq!(
+        message,
+        format!(
+            "{} was cut from 11 to 2 bytes while it was followed; a followed file may only grow",
+            path.display()
+        )
+    );
+
+    let dir = folder(&[("log", b"1\n")]);
+    let path = dir.path().join("log");
+    let mut source = open(dir.path(), &follow, 1);
+    let mut reader = open_only_partition(&mut source).await;
+    read_what_is_there(reader.as_mut(), 1).await;
+    append(&path, b"2\n");
+    fs::rename(&path, dir.path().join("log.1")).unwrap();
+    assert_eq!(read_what_is_there(reader.as_mut(), 1).await.records, [b"2\n"]);
+    append(&dir.path().join("log.1"), b"3\n");
+    fs::write(&path, "4\n").unwrap();
+    assert!(matches!(reader.read(100).await.unwrap(), Read::Data(_)));
+    let message = fault(reader.as_mut()).await.message;
+    assert_eq!(
+        message,
+        format!(
+            "{} was replaced by another file while it was followed; a followed file may only grow",
+            path.display()
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_vanished_is_a_fault() {
+    let folder = folder(&[("a", b"1\n")]);
+    let mut source = open(folder.path(), &json!({ "path": "a" }), 1);
+    let mut reader = open_only_partition(&mut source).await;
+    fs::remove_file(folder.path().join("a")).unwrap();
+    assert_eq!(
+        fault(reader.as_mut()).await.message,
+        format!("cannot open {}/a: no such file or directory", folder.path().display())
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_a_problem_of_the_configuration() {
+    let dir = folder(&[("in/a.csv", b""), ("in/b.csv", b""), ("odd[1].csv", b"")]);
+    let problem = |config: &Value| {
+        let mut problems = describe(dir.path(), config).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        let problem = problems.remove(0);
+        let help = problem.help.unwrap_or_default();
+        (problem.message, help.replace(dir.path().to_str().unwrap(), "ROOT"))
+    };
+    let both = |message: &str, help: &str| (message.to_owned(), help.to_owned());
+    assert_eq!(
+        problem(&json!({ "path": "in/c.csv" })),
+        both("there is no file \"in/c.csv\"", "the folder ROOT/in has a.csv, b.csv")
+    );
+    assert_eq!(
+        problem(&json!({ "path": "in/*.json" })),
+        both("no file matches \"in/*.json\"", "the folder ROOT/in has a.csv, b.csv")
+    );
+    assert_eq!(
+        problem(&json!({ "path": "out/x.csv" })),
+        both("there is no file \"out/x.csv\"", "the folder ROOT/out is not there")
+    );
+    assert_eq!(
+        problem(&json!({ "path": "in" })),
+        both("\"in\" is a folder", "for the files in it: \"in/*\"")
+    );
+    assert_eq!(problem(&json!({ "path": [] })).0, "the list is empty");
+    assert_eq!(
+        problem(&json!({ "path": "in/[" })).0,
+        "\"in/[\" is not a pattern: invalid range pattern"
+    );
+    assert_eq!(
+        problem(&json!({ "path": "in/a.csv", "discover-every": "2s" })).0,
+        "does nothing: no file is looked for after the start"
+    );
+    assert_eq!(
+        problem(&json!({ "path": 7 })).0,
+        "invalid type: integer `7`, expected a path or a list of paths"
+    );
+    assert!(describe(dir.path(), &json!({ "path": "in/c.csv", "follow": true })).is_ok());
+    assert!(describe(dir.path(), &json!({ "path": "odd[1].csv" })).is_ok());
+    assert!(describe(dir.path(), &json!({ "path": "in/a.csv", "paht": "x" })).is_err());
+}

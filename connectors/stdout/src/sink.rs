@@ -1,0 +1,166 @@
+//! Writes rows to standard output.
+
+use std::io::{self, Write};
+
+use async_trait::async_trait;
+
+use wasmill_connector_api::config::{ConfigProblem, Folder};
+use wasmill_connector_api::sink::{self, Chunk, SinkConnector, SinkContext, SinkDescription, Writers};
+use wasmill_core::fault::Fault;
+
+use crate::config::Config;
+use crate::error::Error;
+
+/// The sink connector `stdout`.
+///
+/// Each chunk of rows is written at once and never in part, so that rows of other writers to the same terminal stand
+/// between rows, not in them. When its reader goes away (`wasmill run ... | head`) the next write is a fault that
+/// [`is_closed`](crate::is_closed) knows. Delivery is at least once: a job that runs again writes its rows again.
+#[derive(Debug)]
+pub struct Sink<W = io::Stdout> {
+    /// Away while a thread writes.
+    writer: Option<W>,
+    /// Written before the first row.
+    prologue: Option<bytes::Bytes>,
+}
+
+impl SinkConnector for Sink {
+    const NAME: &'static str = "stdout";
+    type Config = Config;
+
+    fn describe(_config: &Config, _folder: &Folder) -> Result<SinkDescription, Vec<ConfigProblem>> {
+        Ok(SinkDescription {
+            writers: Writers::One,
+            target: "standard output".to_owned(),
+        })
+    }
+
+    fn open(_config: Config, context: SinkContext) -> Result<Box<dyn sink::Sink>, Fault> {
+        Ok(Box::new(Self::to(io::stdout(), context)))
+    }
+}
+
+impl<W: Write + Send + 'static> Sink<W> {
+    /// A sink that writes to `writer` as to standard output.
+    pub fn to(writer: W, context: SinkContext) -> Self {
+        Self {
+            writer: Some(writer),
+            prologue: Some(context.prologue),
+        }
+    }
+
+    /// Lets a blocking thread write what stands before the first row, then `bytes`.
+    async fn write_out(&mut self, bytes: bytes::Bytes) -> Result<(), Fault> {
+        let mut writer = self.writer.take().ok_or(Error::Panicked)?;
+        let prologue = self.prologue.take().unwrap_or_default();
+        let (writer, written) = tokio::task::spawn_blocking(move || {
+            let written = writer
+                .write_all(&prologue)
+                .and_then(|()| writer.write_all(&bytes))
+                .and_then(|()| writer.flush());
+            (writer, written)
+        })
+        .await
+        .map_err(|_| Error::Panicked)?;
+        self.writer = Some(writer);
+        Ok(written.map_err(Error::from)?)
+    }
+}
+
+#[async_trait]
+impl<W: Write + Send + 'static> sink::Sink for Sink<W> {
+    async fn write(&mut self, chunk: Chunk) -> Result<(), Fault> {
+        self.write_out(chunk.bytes).await
+    }
+
+    /// Every write is flushed already.
+    async fn flush(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), Fault> {
+        self.write_out(bytes::Bytes::new()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, PipeWriter, Read};
+    use std::thread::JoinHandle;
+
+    use bytes::Bytes;
+
+    use wasmill_connector_api::conformance::sink::{Target, check};
+
+    use super::*;
+    use crate::error::is_closed;
+
+    fn context(prologue: &'static [u8]) -> SinkContext {
+        SinkContext {
+            folder: Folder::new("."),
+            writer: 0,
+            writers: 1,
+            prologue: Bytes::from_static(prologue),
+        }
+    }
+
+    fn pipe(prologue: &'static [u8]) -> (PipeReader, Sink<PipeWriter>) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, Sink::to(writer, context(prologue)))
+    }
+
+    /// A pipe with a thread at its other end, which reads until the sink is dropped.
+    #[derive(Default)]
+    struct Pipe {
+        reader: Option<JoinHandle<Vec<u8>>>,
+    }
+
+    impl Target for Pipe {
+        const VISIBLE_WHEN_FLUSHED: bool = false;
+
+        async fn open(&mut self, prologue: &'static [u8]) -> Box<dyn sink::Sink> {
+            let (mut reader, sink) = pipe(prologue);
+            self.reader = Some(std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).unwrap();
+                bytes
+            }));
+            Box::new(sink)
+        }
+
+        async fn visible(&mut self) -> Vec<Vec<u8>> {
+            vec![self.reader.take().unwrap().join().unwrap()]
+        }
+    }
+
+    #[tokio::test]
+    async fn standard_output_conforms() {
+        check(&mut Pipe::default()).await;
+    }
+
+    #[tokio::test]
+    async fn rows_are_there_as_soon_as_they_are_written() {
+        let (mut reader, mut sink) = pipe(b"h\n");
+        let chunk = Chunk {
+            bytes: Bytes::from_static(b"1\n"),
+            ends: vec![2],
+        };
+        sink::Sink::write(&mut sink, chunk).await.unwrap();
+        let mut bytes = [0; 4];
+        reader.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"h\n1\n");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_has_read_enough_ends_the_job_quietly() {
+        let (reader, mut sink) = pipe(b"");
+        drop(reader);
+        let chunk = Chunk {
+            bytes: Bytes::from_static(b"1\n"),
+            ends: vec![2],
+        };
+        let fault = sink::Sink::write(&mut sink, chunk).await.unwrap_err();
+        assert!(is_closed(&fault));
+        assert!(!is_closed(&Error::Panicked.into()));
+    }
+}

@@ -1,8 +1,8 @@
 //! Keys as dense numbers: each key that some window holds has an id, and what is kept by key is an array by id.
 //!
 //! A single integer or text column is looked up by its own values; any other key by its canonical bytes. In every form
-//! keys stand in the order of their canonical bytes. Ids are counted by the parts of windows that refer to them, and
-//! go to other keys when nothing does.
+//! keys stand in the order of their canonical bytes. Ids are counted by the panes that refer to them. A key that none
+//! refers to is kept for a while, since most keys come again; when such keys are the most, their ids go to others.
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
@@ -15,6 +15,9 @@ use wasmill_core::column::{Column, ColumnBuilder, Value};
 use wasmill_core::key;
 use wasmill_core::schema::DataType;
 
+/// So many keys that nothing refers to are kept in any case.
+const UNUSED_KEPT: usize = 4_096;
+
 /// A key's number.
 pub(crate) type KeyId = u32;
 
@@ -26,10 +29,10 @@ pub(crate) struct Keys {
     form: Form,
     /// How many parts refer to each id.
     uses: Vec<u32>,
+    /// How many keys nothing refers to.
+    unused: usize,
     /// Ids for keys to come.
     free: Vec<KeyId>,
-    /// Ids that nothing refers to any more, still in `sorted`.
-    dead: Vec<KeyId>,
     sorted: Vec<KeyId>,
     /// Ids that are not in `sorted` yet.
     fresh: Vec<KeyId>,
@@ -81,8 +84,8 @@ impl Keys {
             form,
             // The one key of all rows is never given up.
             uses: if single { vec![1] } else { Vec::new() },
+            unused: 0,
             free: Vec::new(),
-            dead: Vec::new(),
             sorted: if single { vec![0] } else { Vec::new() },
             fresh: Vec::new(),
         }
@@ -93,7 +96,7 @@ impl Keys {
         self.uses.len()
     }
 
-    /// The id of each logical row's key, into `ids`. A new key's id must be used or given up by [`Self::give_up_unused`].
+    /// The id of each logical row's key, into `ids`.
     pub(crate) fn intern(&mut self, batch: &Batch, ids: &mut Vec<KeyId>) {
         ids.clear();
         let Self {
@@ -101,6 +104,7 @@ impl Keys {
             uses,
             free,
             fresh,
+            unused,
             ..
         } = self;
         let mut new_id = || {
@@ -109,6 +113,7 @@ impl Keys {
                 uses.len() as KeyId - 1
             });
             fresh.push(id);
+            *unused += 1;
             id
         };
         match form {
@@ -128,65 +133,50 @@ impl Keys {
         }
     }
 
-    /// One more part refers to `id`.
+    /// One more pane refers to `id`.
     #[inline]
     pub(crate) fn acquire(&mut self, id: KeyId) {
-        self.uses[id as usize] += 1;
+        let uses = &mut self.uses[id as usize];
+        self.unused -= usize::from(*uses == 0);
+        *uses += 1;
     }
 
-    /// A part that referred to `ids` is gone.
+    /// A pane that referred to `ids` is gone.
     pub(crate) fn release(&mut self, ids: &[KeyId]) {
         for &id in ids {
-            self.uses[id as usize] -= 1;
-            if self.uses[id as usize] == 0 {
-                self.form.forget(id);
-                self.dead.push(id);
-            }
+            let uses = &mut self.uses[id as usize];
+            *uses -= 1;
+            self.unused += usize::from(*uses == 0);
         }
     }
 
-    /// Forgets the keys that came with the last batch from the `known`th fresh one on and that no part refers to.
-    pub(crate) fn give_up_unused(&mut self, known: usize) {
-        let Self {
-            form,
-            uses,
-            free,
-            fresh,
-            ..
-        } = self;
-        let mut kept = known;
-        for i in known..fresh.len() {
-            let id = fresh[i];
-            if uses[id as usize] == 0 {
-                form.forget(id);
-                free.push(id);
-            } else {
-                fresh[kept] = id;
-                kept += 1;
-            }
+    /// Forgets the keys that nothing refers to, where they are more than those in use. Ids from [`Self::intern`] that are
+    /// not in use yet do not survive it.
+    pub(crate) fn reclaim(&mut self) {
+        if self.unused <= UNUSED_KEPT + self.held() {
+            return;
         }
-        fresh.truncate(kept);
+        let Self { form, uses, free, .. } = self;
+        for ids in [&mut self.sorted, &mut self.fresh] {
+            ids.retain(|&id| {
+                let used = uses[id as usize] > 0;
+                if !used {
+                    form.forget(id);
+                    free.push(id);
+                }
+                used
+            });
+        }
+        self.unused = 0;
     }
 
-    /// How many keys there are.
+    /// How many keys are in use.
     pub(crate) fn held(&self) -> usize {
-        self.uses.iter().filter(|&&uses| uses > 0).count()
-    }
-
-    /// How many keys are new since the last call of [`Self::in_order`].
-    pub(crate) fn fresh(&self) -> usize {
-        self.fresh.len()
+        self.uses.len() - self.free.len() - self.unused
     }
 
     /// All ids in the order of their keys.
     pub(crate) fn in_order(&mut self) -> &[KeyId] {
-        if !self.dead.is_empty() {
-            // A fresh id may have died too. An id is in one of both lists, so what has no use is dead in both.
-            let uses = &self.uses;
-            self.sorted.retain(|&id| uses[id as usize] > 0);
-            self.fresh.retain(|&id| uses[id as usize] > 0);
-            self.free.append(&mut self.dead);
-        }
         if !self.fresh.is_empty() {
             let form = &self.form;
             self.sorted.append(&mut self.fresh);
@@ -435,4 +425,64 @@ fn put<T: Default + Clone>(values: &mut Vec<T>, id: KeyId, value: T) {
         values.resize(id + 1, T::default());
     }
     values[id] = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmill_core::batch::{Hidden, Slot};
+    use wasmill_core::watermark::RowWatermarks;
+
+    fn batch(keys: std::ops::Range<i64>) -> Batch {
+        let hidden = Hidden {
+            times: vec![0; keys.clone().count()].into(),
+            watermarks: RowWatermarks::Constant(0),
+            order: None,
+        };
+        let text: Vec<String> = keys.clone().map(|key| format!("key {}", key % 7_000)).collect();
+        let slots = vec![
+            Slot::Base(Column::Int64(keys.rev().collect::<Vec<_>>().into())),
+            Slot::Base(Column::Utf8(text.into())),
+        ];
+        Batch::new(slots, hidden)
+    }
+
+    fn check(columns: &[usize], types: &[DataType]) {
+        let mut keys = Keys::new(columns, types.to_vec());
+        let mut ids = Vec::new();
+        for round in 0..20_i64 {
+            // Most keys are new in each round, a few stay in use.
+            keys.intern(&batch(round * 5_000..(round + 1) * 5_000 + 10), &mut ids);
+            let mut distinct = ids.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            for &id in &distinct {
+                keys.acquire(id);
+            }
+            let order: Vec<Vec<u8>> = keys
+                .in_order()
+                .to_vec()
+                .into_iter()
+                .map(|id| {
+                    let mut bytes = Vec::new();
+                    keys.encode(id, &mut bytes);
+                    bytes
+                })
+                .collect();
+            assert!(order.is_sorted_by(|a, b| a < b), "in order, each key once");
+            let column = keys.columns(&ids);
+            let expect = batch(round * 5_000..(round + 1) * 5_000 + 10);
+            assert_eq!(column[0], *expect.column(columns[0]));
+            keys.release(&distinct);
+            keys.reclaim();
+            assert!(keys.len() <= 2 * (5_010 + UNUSED_KEPT), "ids are used again");
+        }
+    }
+
+    #[test]
+    fn ids_of_keys_out_of_use_go_to_others() {
+        check(&[0], &[DataType::Int64]);
+        check(&[1], &[DataType::Utf8]);
+        check(&[1, 0], &[DataType::Utf8, DataType::Int64]);
+    }
 }

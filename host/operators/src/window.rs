@@ -173,7 +173,7 @@ impl Window {
             );
             return Err(Fault::fatal(Domain::Internal, message));
         }
-        let known = self.keys.fresh();
+        self.keys.reclaim();
         let mut ids = std::mem::take(&mut self.ids);
         self.keys.intern(batch, &mut ids);
         let times = batch.times();
@@ -181,7 +181,6 @@ impl Window {
         let done = self.add(batch, &times, &ids, out);
         self.ids = ids;
         done?;
-        self.keys.give_up_unused(known);
         self.refuse_late(batch, &late, out)
     }
 

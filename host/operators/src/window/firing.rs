@@ -2,13 +2,13 @@
 
 use wasmill_core::aggregate::{Builtin, Groups};
 use wasmill_core::batch::{Batch, Hidden, Slot};
-use wasmill_core::column::{Column, ColumnBuilder, Value};
+use wasmill_core::column::{Column, ColumnBuilder};
 use wasmill_core::fault::Fault;
 use wasmill_core::id::NodeId;
 use wasmill_core::operator::Step;
 use wasmill_core::order::{Order, derived_place};
 use wasmill_core::plan::{AggregateFunction, Stream, WindowNode};
-use wasmill_core::schema::Schema;
+use wasmill_core::schema::{DataType, Schema};
 use wasmill_core::time::Micros;
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_core::window::{Assigner, PaneNumber};
@@ -105,9 +105,6 @@ impl Panes {
                     self.firing = Some(firing);
                     break Step::More;
                 }
-                if let Some(part) = firing.part {
-                    cx.keys.release(&part.into_touched());
-                }
                 self.close(to, cx.keys);
             } else {
                 match self.due(to) {
@@ -151,11 +148,51 @@ pub(crate) struct Output {
     schema: Schema,
     sources: Vec<Source>,
     live_aggregates: Vec<bool>,
-    builders: Vec<ColumnBuilder>,
+    columns: Vec<Building>,
     times: Vec<i64>,
     watermarks: Vec<i64>,
     places: Option<Places>,
     plugins: usize,
+}
+
+/// A column of results in the making. Most are numbers without nulls.
+#[derive(Debug)]
+enum Building {
+    Ints(Vec<i64>),
+    Timestamps(Vec<i64>),
+    Values(ColumnBuilder),
+}
+
+impl Building {
+    fn of(source: Source, data_type: DataType) -> Self {
+        match source {
+            Source::Start | Source::End => Self::Timestamps(Vec::new()),
+            Source::Rows => Self::Ints(Vec::new()),
+            _ => Self::Values(ColumnBuilder::new(data_type, 0)),
+        }
+    }
+
+    fn numbers(&mut self) -> &mut Vec<i64> {
+        match self {
+            Self::Ints(numbers) | Self::Timestamps(numbers) => numbers,
+            Self::Values(_) => unreachable!("the source gives numbers without nulls"),
+        }
+    }
+
+    fn values(&mut self) -> &mut ColumnBuilder {
+        match self {
+            Self::Values(values) => values,
+            Self::Ints(_) | Self::Timestamps(_) => unreachable!("the source gives values"),
+        }
+    }
+
+    fn finish(self) -> Column {
+        match self {
+            Self::Ints(numbers) => Column::Int64(numbers.into()),
+            Self::Timestamps(numbers) => Column::Timestamp(numbers.into()),
+            Self::Values(values) => values.finish(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -197,13 +234,13 @@ impl Output {
             schema: stream.schema.clone(),
             sources,
             live_aggregates,
-            builders: Vec::new(),
+            columns: Vec::new(),
             times: Vec::new(),
             watermarks: Vec::new(),
             places: stream.order.then(Places::default),
             plugins,
         };
-        output.builders = output.new_builders();
+        output.columns = output.new_columns();
         output
     }
 
@@ -212,11 +249,10 @@ impl Output {
         self.live_aggregates.clone()
     }
 
-    fn new_builders(&self) -> Vec<ColumnBuilder> {
-        self.schema
-            .fields()
-            .iter()
-            .map(|field| ColumnBuilder::new(field.data_type, 0))
+    fn new_columns(&self) -> Vec<Building> {
+        let sources = self.sources.iter().zip(self.schema.fields());
+        sources
+            .map(|(source, field)| Building::of(*source, field.data_type))
             .collect()
     }
 
@@ -237,21 +273,19 @@ impl Output {
             .map(|&id| part.group_of(id).expect("a key that fires has rows"))
             .collect();
         let results = self.plugin_results(part, &groups, ids, bounds, plugins, keys)?;
-        for (source, builder) in self.sources.iter().zip(&mut self.builders) {
+        for (source, column) in self.sources.iter().zip(&mut self.columns) {
             match *source {
                 Source::Absent => {}
-                Source::Key(column) => keys.push_values(column, ids, builder),
-                Source::Start => ids.iter().for_each(|_| builder.push(Value::Timestamp(bounds.start))),
-                Source::End => ids.iter().for_each(|_| builder.push(Value::Timestamp(bounds.end))),
-                Source::Rows => {
-                    for &group in &groups {
-                        builder.push(Value::Int64(part.rows(group) as i64));
-                    }
-                }
-                Source::Builtin(index) => part.builtin(index).finish(&groups, builder)?,
-                Source::Plugin(plugin, column) => {
-                    let column = &results[plugin][column];
-                    (0..column.len()).for_each(|row| builder.push(column.value(row)));
+                Source::Key(key) => keys.push_values(key, ids, column.values()),
+                Source::Start => column.numbers().extend(ids.iter().map(|_| bounds.start)),
+                Source::End => column.numbers().extend(ids.iter().map(|_| bounds.end)),
+                Source::Rows => column
+                    .numbers()
+                    .extend(groups.iter().map(|&group| part.rows(group) as i64)),
+                Source::Builtin(index) => part.builtin(index).finish(&groups, column.values())?,
+                Source::Plugin(plugin, result) => {
+                    let result = &results[plugin][result];
+                    (0..result.len()).for_each(|row| column.values().push(result.value(row)));
                 }
             }
         }
@@ -300,15 +334,12 @@ impl Output {
         if self.times.is_empty() {
             return None;
         }
-        let fresh = self.new_builders();
-        let builders = std::mem::replace(&mut self.builders, fresh);
-        let slots = builders
-            .into_iter()
-            .zip(&self.sources)
-            .map(|(builder, source)| match source {
-                Source::Absent => Slot::Absent,
-                _ => Slot::Base(builder.finish()),
-            });
+        let fresh = self.new_columns();
+        let columns = std::mem::replace(&mut self.columns, fresh).into_iter();
+        let slots = columns.zip(&self.sources).map(|(column, source)| match source {
+            Source::Absent => Slot::Absent,
+            _ => Slot::Base(column.finish()),
+        });
         let order = self.places.as_mut().map(|places| {
             let starts = std::iter::once(0).chain(places.ends.iter().copied());
             let rows: Vec<&[u8]> = starts

@@ -14,6 +14,9 @@ use super::plugin::Plugin;
 use crate::counters::Counters;
 use crate::keys::Keys;
 
+/// Up to so many panes of a batch are looked through one by one.
+const COUNTED_PANES_MAX: usize = 8;
+
 /// The panes of a window operator.
 #[derive(Debug)]
 pub(crate) struct Panes {
@@ -22,7 +25,7 @@ pub(crate) struct Panes {
     pub(super) blueprint: Blueprint,
     /// By number.
     list: VecDeque<OpenPane>,
-    /// Merged main parts of 2^level panes, by the last pane and the level.
+    /// Merged main parts of 2^level panes, by the first pane and the level. All of those panes are in the list.
     nodes: BTreeMap<(PaneNumber, u32), Part>,
     /// Windows before this have given their result.
     next: WindowNumber,
@@ -31,6 +34,8 @@ pub(crate) struct Panes {
     pub(super) firing: Option<Firing>,
     /// The rows of the batch at hand, by pane.
     sorted: Vec<Bucket>,
+    /// The last microsecond of each of those panes.
+    lasts: Vec<i64>,
 }
 
 /// A pane that has rows.
@@ -100,12 +105,14 @@ impl Panes {
             corrections: BTreeSet::new(),
             firing: None,
             sorted: Vec::new(),
+            lasts: Vec::new(),
         }
     }
 
     /// Puts the rows of a batch before their panes and gives back those that are late for all windows.
     pub(crate) fn sort_in(&mut self, batch: &Batch, times: &[i64], counters: &mut Counters) -> Vec<u32> {
         self.sorted.clear();
+        self.lasts.clear();
         let mut late = Vec::new();
         let least = times.iter().copied().min().unwrap_or(i64::MAX);
         let greatest = times.iter().copied().max().unwrap_or(i64::MIN);
@@ -117,14 +124,10 @@ impl Panes {
             first.main = Rows::All;
             return late;
         }
-        let mut at = 0;
         let mut watermarks = batch.hidden().watermarks.cursor();
         for (row, &time) in times.iter().enumerate() {
-            let bounds = &self.sorted[at].bounds;
-            if time < bounds.first || bounds.last < time {
-                at = self.bucket(time);
-            }
-            let bucket = &mut self.sorted[at];
+            let place = self.bucket(time);
+            let bucket = &mut self.sorted[place];
             if bucket.bounds.windows.is_empty() {
                 counters.unassigned += 1;
                 continue;
@@ -158,7 +161,12 @@ impl Panes {
 
     /// The place of the bucket for rows at `time`, made where there is none.
     fn bucket(&mut self, time: i64) -> usize {
-        let place = self.sorted.partition_point(|bucket| bucket.bounds.last < time);
+        // Few panes, whose rows are mixed: to count is quicker than to branch.
+        let place = if self.lasts.len() <= COUNTED_PANES_MAX {
+            self.lasts.iter().map(|&last| usize::from(last < time)).sum()
+        } else {
+            self.lasts.partition_point(|&last| last < time)
+        };
         if self.sorted.get(place).is_some_and(|bucket| bucket.bounds.first <= time) {
             return place;
         }
@@ -176,6 +184,7 @@ impl Panes {
             main: Rows::Some(Vec::new()),
             others: Vec::new(),
         };
+        self.lasts.insert(place, bounds.last);
         self.sorted.insert(place, bucket);
         place
     }
@@ -312,7 +321,7 @@ impl Panes {
         only: Option<&[u32]>,
         cx: &mut Context<'_>,
     ) -> Result<Part, Fault> {
-        let mut whole = self.blueprint.part(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
+        let mut whole = self.blueprint.merged(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
         let ordered = self.blueprint.plugins.iter().any(|plugin| !plugin.commutative());
         let mut from = span.first;
         while from <= span.last {
@@ -324,7 +333,6 @@ impl Panes {
             if ordered && self.any_counting(Span { first: from, last }, wanted) {
                 if let Some(part) = self.assemble(level, from >> level, wanted, only, cx)? {
                     self.merge(&mut whole, &part, Selected { only, ordered: true }, cx)?;
-                    cx.keys.release(&part.into_touched());
                 }
             } else {
                 let found = self.node(level, from >> level, cx)?;
@@ -376,12 +384,11 @@ impl Panes {
         if level == 0 {
             return self.leaf(places.start, wanted, only, cx).map(Some);
         }
-        let mut whole = self.blueprint.part(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
+        let mut whole = self.blueprint.merged(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
         if self.any_counting(span, wanted) {
             for half in [2 * number, 2 * number + 1] {
                 if let Some(part) = self.assemble(level - 1, half, wanted, only, cx)? {
                     self.merge(&mut whole, &part, Selected { only, ordered: true }, cx)?;
-                    cx.keys.release(&part.into_touched());
                 }
             }
         } else {
@@ -399,7 +406,7 @@ impl Panes {
         only: Option<&[u32]>,
         cx: &mut Context<'_>,
     ) -> Result<Part, Fault> {
-        let mut whole = self.blueprint.part(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
+        let mut whole = self.blueprint.merged(cx.keys, only.map_or(cx.keys.len(), <[u32]>::len));
         let selected = Selected { only, ordered: false };
         let Self { list, blueprint, .. } = self;
         let plugins = &mut blueprint.plugins;
@@ -423,8 +430,8 @@ impl Panes {
     fn node(&mut self, level: u32, number: i128, cx: &mut Context<'_>) -> Result<Found, Fault> {
         let first = number << level;
         let last = first + ((1 << level) - 1);
-        if self.nodes.contains_key(&(last, level)) {
-            return Ok(Found::Node((last, level)));
+        if self.nodes.contains_key(&(first, level)) {
+            return Ok(Found::Node((first, level)));
         }
         let mut with_rows = self
             .places(Span { first, last })
@@ -439,11 +446,11 @@ impl Panes {
         }
         let left = self.node(level - 1, 2 * number, cx)?;
         let right = self.node(level - 1, 2 * number + 1, cx)?;
-        let mut whole = self.blueprint.part(cx.keys, cx.keys.len());
+        let mut whole = self.blueprint.merged(cx.keys, cx.keys.len());
         self.merge_found(&mut whole, left, None, cx)?;
         self.merge_found(&mut whole, right, None, cx)?;
-        self.nodes.insert((last, level), whole);
-        Ok(Found::Node((last, level)))
+        self.nodes.insert((first, level), whole);
+        Ok(Found::Node((first, level)))
     }
 
     fn merge_found(
@@ -501,13 +508,12 @@ impl Panes {
                 }
             }
         }
-        let first = self.list.front().map_or(PaneNumber::MAX, |pane| pane.bounds.number);
-        while let Some(node) = self.nodes.first_entry() {
-            if node.key().0 >= first {
-                break;
-            }
-            keys.release(&node.remove().into_touched());
+        if self.nodes.is_empty() {
+            return;
         }
+        let window = self.corrections.first().map_or(self.next, |&owed| owed.min(self.next));
+        let first = self.assigner.panes(window).first;
+        self.nodes = self.nodes.split_off(&(first, 0));
     }
 
     /// About how many bytes the panes take.

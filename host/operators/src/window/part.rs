@@ -18,6 +18,8 @@ const SPARSE_IDS_MIN: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Part {
     index: Index,
+    /// Whether the keys are in use because of this part. What is merged from panes leaves that to the panes.
+    holds: bool,
     /// The keys, in the order in which they came.
     touched: Vec<KeyId>,
     /// Rows of each group. A group without rows is no group.
@@ -54,8 +56,16 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    /// A part without rows, made for about `expected` keys.
+    /// A part without rows for a pane, made for about `expected` keys. The pane gives them up with [`Keys::release`].
     pub(crate) fn part(&self, keys: &Keys, expected: usize) -> Part {
+        Part {
+            holds: true,
+            ..self.merged(keys, expected)
+        }
+    }
+
+    /// A part to merge others into, made for about `expected` keys.
+    pub(crate) fn merged(&self, keys: &Keys, expected: usize) -> Part {
         let dense = keys.len() < SPARSE_IDS_MIN || expected * SPARSE_SHARE > keys.len();
         Part {
             index: if dense {
@@ -63,6 +73,7 @@ impl Blueprint {
             } else {
                 Index::Sparse(HashMap::default())
             },
+            holds: false,
             touched: Vec::new(),
             rows: Vec::new(),
             builtins: self.builtins.iter().map(|b| b.fresh()).collect(),
@@ -131,7 +142,9 @@ impl Part {
             for &id in &*groups {
                 let rows = &mut self.rows[id as usize];
                 if *rows == 0 {
-                    keys.acquire(id);
+                    if self.holds {
+                        keys.acquire(id);
+                    }
                     self.touched.push(id);
                 }
                 *rows += 1;
@@ -149,10 +162,12 @@ impl Part {
         let Index::Sparse(map) = &mut self.index else {
             return;
         };
-        let touched = &mut self.touched;
+        let (touched, holds) = (&mut self.touched, self.holds);
         for id in ids.iter_mut() {
             *id = *map.entry(*id).or_insert_with(|| {
-                keys.acquire(*id);
+                if holds {
+                    keys.acquire(*id);
+                }
                 touched.push(*id);
                 touched.len() as u32 - 1
             });
@@ -200,12 +215,19 @@ impl Part {
         keys: &mut Keys,
         scratch: &mut Scratch,
     ) -> Result<(), Fault> {
-        let only = selected.only;
+        debug_assert!(!self.holds, "panes get rows only");
+        let aligned = selected.only.is_none()
+            && plugins.is_empty()
+            && matches!((&self.index, &later.index), (Index::Dense, Index::Dense))
+            && later.touched.len() * SPARSE_SHARE > later.rows.len();
+        if aligned {
+            self.merge_aligned(later, keys.len());
+            return Ok(());
+        }
         let Scratch { groups, from } = scratch;
         groups.clear();
         from.clear();
-        let candidates = only.unwrap_or(&later.touched);
-        for &id in candidates {
+        for &id in selected.only.unwrap_or(&later.touched) {
             if let Some(group) = later.group_of(id) {
                 groups.push(id);
                 from.push(group);
@@ -217,7 +239,6 @@ impl Part {
             self.grow(keys.len());
             for &id in &*groups {
                 if self.rows[id as usize] == 0 {
-                    keys.acquire(id);
                     self.touched.push(id);
                 }
             }
@@ -227,27 +248,29 @@ impl Part {
                 plugin.merge(own, groups, cells, from, |group| self.rows[group as usize] == 0)?;
             }
         }
-        let aligned = only.is_none()
-            && matches!((&self.index, &later.index), (Index::Dense, Index::Dense))
-            && later.touched.len() * SPARSE_SHARE > later.rows.len();
-        if aligned {
-            self.grow(later.rows.len());
-            for (to, from) in self.rows.iter_mut().zip(&later.rows) {
-                *to += from;
-            }
-        } else {
-            for (&to, &from) in groups.iter().zip(&*from) {
-                self.rows[to as usize] += later.rows[from as usize];
-            }
+        for (&to, &from) in groups.iter().zip(&*from) {
+            self.rows[to as usize] += later.rows[from as usize];
         }
         for (own, other) in self.builtins.iter_mut().zip(&later.builtins) {
-            if aligned {
-                own.merge_aligned(&**other);
-            } else {
-                own.merge(groups, &**other, from);
-            }
+            own.merge(groups, &**other, from);
         }
         Ok(())
+    }
+
+    /// Adds a part that has a group for each key id too.
+    fn merge_aligned(&mut self, later: &Self, ids: usize) {
+        self.grow(ids);
+        for &id in &later.touched {
+            if self.rows[id as usize] == 0 {
+                self.touched.push(id);
+            }
+        }
+        for (to, from) in self.rows.iter_mut().zip(&later.rows) {
+            *to += from;
+        }
+        for (own, other) in self.builtins.iter_mut().zip(&later.builtins) {
+            own.merge_aligned(&**other);
+        }
     }
 
     /// Gives rows to the Wasm aggregates, or keeps them for those that want them in order.

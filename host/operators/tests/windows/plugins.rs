@@ -60,6 +60,10 @@ fn refused(values: &[Option<i64>]) -> Vec<Reject> {
 /// associative.
 struct Spell;
 
+fn spell(value: i64) -> String {
+    format!("{value},")
+}
+
 impl Aggregate for Spell {
     fn accumulate(
         &mut self,
@@ -73,7 +77,7 @@ impl Aggregate for Spell {
             .collect();
         for (value, &group) in values.iter().zip(group_of_row) {
             if let Some(value) = value.filter(|&v| !is_refused(v)) {
-                texts[group as usize].push_str(&format!("{value},"));
+                texts[group as usize] += &spell(value);
             }
         }
         Ok(Accumulated {
@@ -228,7 +232,7 @@ proptest! {
                 panic!("{result:?}");
             };
             let spelt: String = spelt.chars().filter(|c| !"(|)".contains(*c)).collect();
-            prop_assert_eq!(spelt, values.iter().map(|v| format!("{v},")).collect::<String>());
+            prop_assert_eq!(spelt, values.iter().map(|&v| spell(v)).collect::<Vec<_>>().concat());
             prop_assert_eq!((*sum, *negated), (values.iter().sum::<i64>(), -values.iter().sum::<i64>()));
             prop_assert_eq!(*count as usize, expect.rows.len());
         }

@@ -1,6 +1,6 @@
 //! What every connector must do, as functions that its tests call with the real thing behind them.
 //!
-//! ```ignore
+//! ```text
 //! conformance::source::check(|| harness.open(), &expected).await;
 //! conformance::sink::check(&mut harness).await;
 //! ```

@@ -14,18 +14,24 @@ const FOLDER: &str = "target/plugins";
 
 /// Builds each package in `plugins/` into `target/plugins/NAME.wasm`.
 pub(crate) fn build_all(repository: &Repository) -> Result<(), Failure> {
-    let settings = Settings::discover()?;
     let folder = repository.path("plugins");
-    let mut projects = Vec::new();
+    let mut names = Vec::new();
     for entry in fs::read_dir(&folder).map_err(Failure::io("read", &folder))? {
-        let path = entry.map_err(Failure::io("read", &folder))?.path();
-        if path.join("Cargo.toml").is_file() {
-            projects.push(path);
+        let entry = entry.map_err(Failure::io("read", &folder))?;
+        if entry.path().join("Cargo.toml").is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    projects.sort();
-    for project in projects {
+    names.sort();
+    build_some(repository, &names)
+}
+
+/// Builds these packages of `plugins/`.
+pub(crate) fn build_some(repository: &Repository, names: &[impl AsRef<str>]) -> Result<(), Failure> {
+    let settings = Settings::discover()?;
+    for name in names {
         let watch = Stopwatch::start();
+        let project = repository.path("plugins").join(name.as_ref());
         let mut progress = Progress {
             lasting: std::io::stderr().is_terminal(),
         };

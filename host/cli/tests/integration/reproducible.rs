@@ -1,0 +1,109 @@
+//! Every reproducible topology of the repository gives the files that another program computed, byte for byte, whatever
+//! the number of workers, the size of batches, the credit, or how often watermarks are told.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::sandbox::{Sandbox, repository};
+
+const TOPOLOGIES: [&str; 5] = [
+    "examples/01-flights",
+    "tests/topologies/bad-records",
+    "tests/topologies/incident",
+    "tests/topologies/late",
+    "tests/topologies/partitions",
+];
+
+const WORKERS: [usize; 4] = [1, 2, 3, 4];
+const BATCH_ROWS: [usize; 4] = [1, 7, 1024, 8192];
+
+fn check(topology: &'static str) {
+    let sandbox = Sandbox::of(topology);
+    for workers in WORKERS {
+        for rows in BATCH_ROWS {
+            let run = sandbox.run().workers(workers).with("WASMILL__ENGINE__BATCH_ROWS", rows);
+            run.finish().expect_code(0);
+            compare(topology, &sandbox, &format!("{workers} workers, batches of {rows}"));
+        }
+    }
+    let narrow = sandbox.run().workers(3).with("WASMILL__ENGINE__BATCH_ROWS", 100);
+    let narrow = narrow
+        .with("WASMILL__ENGINE__SOURCE_CREDIT", "64KiB")
+        .with("WASMILL__ENGINE__WATERMARK_EVERY", 1);
+    narrow.finish().expect_code(0);
+    compare(topology, &sandbox, "3 workers, little credit, many watermarks");
+}
+
+/// Compares all files of the expected output, and that there is no other.
+fn compare(topology: &str, sandbox: &Sandbox, settings: &str) {
+    let expected = repository().join(topology).join("expected");
+    let names = file_names(&expected);
+    assert_eq!(file_names(&sandbox.path("output")), names, "{topology} with {settings}");
+    for name in names {
+        let expected = fs::read_to_string(expected.join(&name)).unwrap();
+        let found = sandbox.read(&format!("output/{name}"));
+        if found == expected {
+            continue;
+        }
+        let differing = found
+            .lines()
+            .zip(expected.lines())
+            .position(|(found, expected)| found != expected);
+        let line = differing.unwrap_or(found.lines().count().min(expected.lines().count()));
+        panic!(
+            "{topology}/{name} with {settings}: {} lines for {}; line {} is\n{:?}\nand should be\n{:?}",
+            found.lines().count(),
+            expected.lines().count(),
+            line + 1,
+            found.lines().nth(line),
+            expected.lines().nth(line),
+        );
+    }
+}
+
+fn file_names(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn flights_are_the_same_on_every_run() {
+    check("examples/01-flights");
+}
+
+#[test]
+fn bad_records_are_the_same_on_every_run() {
+    check("tests/topologies/bad-records");
+}
+
+#[test]
+fn an_incident_is_the_same_on_every_run() {
+    check("tests/topologies/incident");
+}
+
+#[test]
+fn late_rows_are_the_same_on_every_run() {
+    check("tests/topologies/late");
+}
+
+#[test]
+fn compressed_partitions_are_the_same_on_every_run() {
+    check("tests/topologies/partitions");
+}
+
+#[test]
+fn every_topology_with_expected_output_is_run() {
+    let mut found = BTreeSet::new();
+    for group in ["examples", "tests/topologies"] {
+        for name in file_names(&repository().join(group)) {
+            let folder = format!("{group}/{name}");
+            if repository().join(&folder).join("expected").is_dir() {
+                found.insert(folder);
+            }
+        }
+    }
+    assert_eq!(found, TOPOLOGIES.map(str::to_owned).into());
+}

@@ -23,3 +23,8 @@ pub(crate) fn overrides() -> Vec<(String, String)> {
 pub(crate) fn cache() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("wasmill"))
 }
+
+/// Whether the user wants no colours: <https://no-color.org>.
+pub(crate) fn no_color() -> bool {
+    std::env::vars_os().any(|(name, value)| name == "NO_COLOR" && !value.is_empty())
+}

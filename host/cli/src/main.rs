@@ -2,82 +2,78 @@
 
 mod args;
 mod clock;
-mod commands {
-    pub(crate) mod run;
-}
+mod commands;
+mod diagnostics;
 mod environment;
 mod exit;
 mod registry;
+mod summary;
+mod terminal;
+mod topology;
 
-use std::io::Write;
-use std::path::Path;
+use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-
-use wasmill_component::{Compiler, Host};
 use wasmill_runtime::Environment;
-use wasmill_topology::Input;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Format, Topology};
 use crate::exit::Exit;
+use crate::topology::{Report, load};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
-    let done: Result<Exit, Box<dyn std::error::Error>> = match args.command {
-        Command::Run { topology, workers } => run(&topology, workers, args.format),
-        Command::Compile { metering } => compile(&metering),
-    };
-    match done {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(terminal::colours())
+        .with_target(false)
+        .init();
+    match execute(args.command, args.format) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            tracing::error!("{error}");
+            // Nobody reads on, as behind `| head`: there is no one to tell.
+            let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+            if !error.downcast_ref().is_some_and(closed) {
+                terminal::failed(&*error, args.format);
+            }
             Exit::Failed.into()
         }
     }
 }
 
-fn compile(metering: &str) -> Result<Exit, Box<dyn std::error::Error>> {
-    wasmill_component::compile_main(metering.parse()?, &mut std::io::stdin().lock(), &mut std::io::stdout().lock())?;
-    Ok(Exit::Ok)
+fn execute(command: Command, format: Format) -> Result<Exit, Box<dyn Error>> {
+    match command {
+        Command::Check { topology } => commands::check::execute(&topology, format),
+        Command::Graph {
+            topology,
+            picture,
+            output,
+        } => commands::graph::execute(&topology, picture, output, format),
+        Command::Run { topology } => run(&topology, format),
+        Command::Inspect { plugin, inputs, config } => commands::inspect::execute(&plugin, &inputs, &config, format),
+        Command::New { name, world, folder } => commands::new::execute(&name, world, folder, format),
+        Command::Build { project, output } => commands::build::execute(&project, output, format),
+        Command::Completions { shell } => Ok(commands::completions::execute(shell)?),
+        Command::Compile { metering } => {
+            wasmill_component::compile_main(metering.parse()?, &mut io::stdin().lock(), &mut io::stdout().lock())?;
+            Ok(Exit::Ok)
+        }
+    }
 }
 
-fn run(
-    path: &Path,
-    workers: Option<std::num::NonZeroUsize>,
-    format: args::Format,
-) -> Result<Exit, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string(path)?;
-    let folder = path.canonicalize()?.parent().map(Path::to_owned).unwrap_or_default();
-    let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let registry = Arc::new(registry::registry());
-    let host = Host::new(wasmill_component::Settings {
-        cache: environment::cache().map(|cache| cache.join("components")),
-        compiler: Compiler::Subprocess { program: std::env::current_exe()?, args: vec!["__compile".into()] },
-        ..wasmill_component::Settings::default()
-    })?;
-    let input = Input {
-        text: &text,
-        name: &name,
-        folder: &folder,
-        environment: &environment::variable,
-        overrides: &environment::overrides(),
-        workers,
+fn run(topology: &Topology, format: Format) -> Result<Exit, Box<dyn Error>> {
+    let Some(loaded) = load(topology, format, Report::Beside)? else {
+        return Ok(Exit::Invalid);
     };
-    let checked = match wasmill_topology::plan(&input, &registry, &host) {
-        Ok(checked) => checked,
-        Err(diagnostics) => {
-            for diagnostic in diagnostics {
-                writeln!(std::io::stderr(), "{diagnostic:?}")?;
-            }
-            return Ok(Exit::Invalid);
-        }
+    let environment = Environment {
+        registry: loaded.registry,
+        components: loaded.host,
+        clock: Arc::new(clock::SystemClock),
     };
-    let environment = Environment { registry, components: host, clock: Arc::new(clock::SystemClock) };
-    Ok(commands::run::execute(checked.plan, environment, format))
+    Ok(commands::run::execute(loaded.plan, environment, format))
 }

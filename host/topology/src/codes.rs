@@ -133,7 +133,10 @@ codes! {
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Diagnostics\n\nEvery problem of a topology has a code. The list is made from \
-         `host/topology/src/codes.rs`; a code keeps its meaning for ever.\n",
+         `host/topology/src/codes.rs`; a code keeps its meaning for ever.\n\n\
+         `wasmill check` tells all of them at once, and exits with 3 where one is an error. With `--format json` each \
+         is one line with its `code`, `severity`, `message`, `labels` (line, column and byte, from 1, 1 and 0) and \
+         `help`. Warnings do not keep a topology from running.\n",
     );
     for code in ALL {
         let _ = write!(page, "\n## {}: {}\n\n{}", code.code, code.title, about(code));

@@ -30,6 +30,8 @@ pub(crate) struct Foreign<'a> {
     pub(crate) ours: &'a [&'static str],
     /// Other values that its problems may speak of, by the first step of the way.
     pub(crate) beside: &'a [(&'static str, &'a Item)],
+    /// Whether only the shape counts: what it is asked about besides is not known, so its own refusals mean nothing.
+    pub(crate) shape_only: bool,
     pub(crate) problems: &'a Problems,
 }
 
@@ -185,6 +187,8 @@ impl Rounds<'_> {
             Diagnostic::error(codes::INVALID_VALUE, format!("`{key}` cannot be \"{word}\""))
                 .at(place, "")
                 .help(did_you_mean(word, "the choices are", known))
+        } else if self.foreign.shape_only {
+            return;
         } else {
             let message = match key.as_str() {
                 "" => format!("{}: {}", self.foreign.name, problem.message),

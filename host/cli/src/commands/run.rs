@@ -29,12 +29,18 @@ pub(crate) fn execute(plan: Plan, environment: Environment, format: Format) -> E
     let name = plan.name.clone();
     let clock = Arc::clone(&environment.clock);
     let started = clock.now();
-    let settings = Settings { metrics: Arc::clone(&metrics), stop: Stop::new(), stop_on_signals: true };
+    let settings = Settings {
+        metrics: Arc::clone(&metrics),
+        stop: Stop::new(),
+        stop_on_signals: true,
+    };
     let outcome = {
         let _progress = Progress::start(Arc::clone(&metrics), Arc::clone(&clock), format);
         wasmill_runtime::run(plan, environment, &settings)
     };
-    let elapsed = Elapsed { micros: clock.now().0.saturating_sub(started.0) };
+    let elapsed = Elapsed {
+        micros: clock.now().0.saturating_sub(started.0),
+    };
     let written = match format {
         Format::Human => summarise(&mut io::stderr().lock(), &name, &metrics, elapsed, &outcome),
         Format::Json => write_json(&mut io::stderr().lock(), &name, &metrics, elapsed, &outcome),
@@ -79,7 +85,9 @@ impl Totals {
     }
 
     fn line(&self, elapsed: Elapsed) -> String {
-        let watermark = self.watermark.map_or_else(String::new, |watermark| format!(" · watermark {watermark}"));
+        let watermark = self
+            .watermark
+            .map_or_else(String::new, |watermark| format!(" · watermark {watermark}"));
         format!(
             "{} read · {} written · {}/s{watermark}",
             HumanCount(self.read),
@@ -102,14 +110,17 @@ impl Progress {
         let started = clock.now();
         let draw = move || {
             let bar = if terminal {
-                let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+                let style = ProgressStyle::with_template("{spinner} {msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner());
                 ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
             } else {
                 ProgressBar::hidden()
             };
             let every = if terminal { DRAW_EVERY } else { WRITE_EVERY };
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                let elapsed = Elapsed { micros: clock.now().0.saturating_sub(started.0) };
+                let elapsed = Elapsed {
+                    micros: clock.now().0.saturating_sub(started.0),
+                };
                 let line = Totals::of(&metrics).line(elapsed);
                 if terminal {
                     bar.set_message(line);
@@ -121,8 +132,14 @@ impl Progress {
             bar.finish_and_clear();
         };
         // Without its thread the job runs all the same, only in silence.
-        let thread = thread::Builder::new().name("wasmill-progress".to_owned()).spawn(draw).ok();
-        Self { stop: Some(stop), thread }
+        let thread = thread::Builder::new()
+            .name("wasmill-progress".to_owned())
+            .spawn(draw)
+            .ok();
+        Self {
+            stop: Some(stop),
+            thread,
+        }
     }
 }
 
@@ -162,7 +179,12 @@ fn summarise(
         HumanCount(elapsed.rate(read) as u64)
     )?;
     for (id, source) in &metrics.sources {
-        writeln!(out, "  {id:<20} {:>12} read{}", count(&source.rows), some("invalid", &source.invalid))?;
+        writeln!(
+            out,
+            "  {id:<20} {:>12} read{}",
+            count(&source.rows),
+            some("invalid", &source.invalid)
+        )?;
     }
     for (id, operator) in &metrics.operators {
         let (late, rejected) = (some("late", &operator.late), some("rejected", &operator.rejected));
@@ -174,7 +196,12 @@ fn summarise(
         )?;
     }
     for (id, sink) in &metrics.sinks {
-        writeln!(out, "  {id:<20} {:>12} written{}", count(&sink.rows), some("rejected", &sink.rejected))?;
+        writeln!(
+            out,
+            "  {id:<20} {:>12} written{}",
+            count(&sink.rows),
+            some("rejected", &sink.rejected)
+        )?;
     }
     if let Err(failure @ Failure::Fault(_)) = outcome {
         writeln!(out, "error: {failure}")?;
@@ -220,7 +247,8 @@ fn write_json(
         .sinks
         .iter()
         .map(|(id, sink)| {
-            let counts = json!({ "rows": load(&sink.rows), "bytes": load(&sink.bytes), "rejected": load(&sink.rejected) });
+            let counts =
+                json!({ "rows": load(&sink.rows), "bytes": load(&sink.bytes), "rejected": load(&sink.rejected) });
             (id.to_string(), counts)
         })
         .collect();

@@ -27,7 +27,12 @@ impl Checker<'_> {
             self.same_target(at, node, sink, description);
         }
         let format_known = self.format_exists(sink);
-        let inputs = inputs?;
+        let Some(inputs) = inputs else {
+            if let Some(spec) = sink.format.as_ref().filter(|_| format_known) {
+                self.sink_format(node, spec, None);
+            }
+            return None;
+        };
         let takes_dead_letters = !node.has_input;
         let schema = if takes_dead_letters {
             dead_letter_schema()
@@ -56,7 +61,7 @@ impl Checker<'_> {
         };
         let fields: Vec<Field> = columns.iter().map(|&column| schema.fields()[column].clone()).collect();
         let spec = sink.format.as_ref().filter(|_| format_known)?;
-        let format = self.sink_format(node, spec, &fields)?;
+        let format = self.sink_format(node, spec, Some(&fields))?;
         let (config, _) = described?;
         // Nothing reaches it: there is a warning, or its feeders turn nothing into dead letters.
         if inputs.is_empty() {
@@ -99,6 +104,7 @@ impl Checker<'_> {
             code: codes::CONNECTOR,
             ours: &sink.ours,
             beside: &[],
+            shape_only: false,
             problems: self.problems(),
         };
         foreign.ask(|config| connector.describe(config, &self.folder))
@@ -131,7 +137,8 @@ impl Checker<'_> {
         found
     }
 
-    fn sink_format(&self, node: &Node, spec: &FormatSpec, fields: &[Field]) -> Option<FormatRef> {
+    /// `fields`: what is to be written, where it is known.
+    fn sink_format(&self, node: &Node, spec: &FormatSpec, fields: Option<&[Field]>) -> Option<FormatRef> {
         let format = self.world.registry.find_format(&spec.name.text)?;
         let foreign = Foreign {
             table: &spec.own,
@@ -139,9 +146,10 @@ impl Checker<'_> {
             code: codes::UNWRITABLE,
             ours: &["type"],
             beside: &[],
+            shape_only: fields.is_none(),
             problems: self.problems(),
         };
-        let (config, ()) = foreign.ask(|config| format.check_sink(config, fields))?;
+        let (config, ()) = foreign.ask(|config| format.check_sink(config, fields.unwrap_or_default()))?;
         Some(FormatRef {
             name: spec.name.text.clone(),
             config,

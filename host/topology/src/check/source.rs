@@ -58,7 +58,13 @@ impl Checker<'_> {
     pub(super) fn source(&mut self, at: usize, node: &Node, source: &Source) -> Option<Planned> {
         let described = self.describe_source(node, source);
         let on_invalid = self.on_invalid(at, node, source);
-        let (config, description) = described?;
+        let Some((config, description)) = described else {
+            // What it yields is not known; a format is looked at all the same.
+            if source.format.is_some() {
+                self.decoded(node, source, true);
+            }
+            return None;
+        };
         if let (Some(reason), Some(id)) = (&description.irreproducible, &node.id) {
             self.unsteady.push(Irreproducible {
                 node: id.clone(),
@@ -67,7 +73,7 @@ impl Checker<'_> {
         }
         let (format, columns) = match &description.yields {
             Yields::Bytes => {
-                let (format, columns) = self.decoded(node, source)?;
+                let (format, columns) = self.decoded(node, source, !source.schema_whole)?;
                 (Some(format), columns)
             }
             Yields::Columns(schema) => (None, self.ready_made(node, source, schema)?),
@@ -116,6 +122,7 @@ impl Checker<'_> {
             code: codes::CONNECTOR,
             ours: &source.ours,
             beside: &[],
+            shape_only: false,
             problems: self.problems(),
         };
         foreign.ask(|config| connector.describe(config, &self.folder))
@@ -165,8 +172,9 @@ impl Checker<'_> {
         );
     }
 
-    /// The format and columns of a source of bytes.
-    fn decoded(&self, node: &Node, source: &Source) -> Option<(FormatRef, Vec<SourceColumn>)> {
+    /// The format and columns of a source of bytes. `shape_only`: the format is asked about columns that are not the
+    /// right ones, so only the form of its configuration counts.
+    fn decoded(&self, node: &Node, source: &Source, shape_only: bool) -> Option<(FormatRef, Vec<SourceColumn>)> {
         let Some(spec) = &source.format else {
             // One that could not be read was reported.
             if node.sound {
@@ -190,9 +198,6 @@ impl Checker<'_> {
             .schema
             .as_ref()
             .map(|columns| columns.iter().map(|spec| spec.column.clone()).collect());
-        if !source.schema_whole {
-            return None;
-        }
         let beside: Vec<_> = source.schema_item.iter().map(|item| ("schema", item)).collect();
         let foreign = Foreign {
             table: &spec.own,
@@ -200,9 +205,13 @@ impl Checker<'_> {
             code: codes::FORMAT,
             ours: &["type"],
             beside: &beside,
+            shape_only,
             problems: self.problems(),
         };
         let (config, columns) = foreign.ask(|config| format.source_columns(config, declared.as_deref()))?;
+        if shape_only {
+            return None;
+        }
         let format = FormatRef {
             name: spec.name.text.clone(),
             config,

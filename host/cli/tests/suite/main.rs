@@ -1,0 +1,139 @@
+//! The binary as its users see it: what it writes, and its exit codes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The folder of the golden topologies; paths in the output start here.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/cli")
+}
+
+fn wasmill(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wasmill"))
+        .args(arguments)
+        .current_dir(folder())
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("it writes UTF-8")
+}
+
+/// Runs the binary and compares what it says with the golden file. `BLESS=1` writes what it says; read it then.
+fn check(arguments: &[&str], code: i32, golden: &str) {
+    let output = wasmill(arguments);
+    // The machine's own path of the folder has no place in a golden file.
+    let here = folder().canonicalize().expect("it is there").display().to_string();
+    let said = format!(
+        "$ wasmill {}\n{}{}exit {}\n",
+        arguments.join(" "),
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status.code().unwrap_or(-1)
+    )
+    .replace(&here, "FOLDER");
+    let file = folder().join(golden);
+    if std::env::vars_os().any(|(name, _)| name == "BLESS") {
+        fs::write(&file, &said).expect("it can be written");
+    }
+    let expected = fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(
+        said, expected,
+        "{golden} differs; run again with BLESS=1 and read the difference"
+    );
+    assert_eq!(output.status.code(), Some(code));
+}
+
+#[test]
+fn a_topology_without_errors_is_summed_up() {
+    check(&["check", "flights.toml"], 0, "check-flights.txt");
+    check(
+        &["check", "flights.toml", "--format", "json"],
+        0,
+        "check-flights-json.txt",
+    );
+}
+
+#[test]
+fn every_mistake_is_shown_with_its_line() {
+    check(&["check", "mistakes.toml"], 3, "check-mistakes.txt");
+    check(
+        &["check", "mistakes.toml", "--format", "json"],
+        3,
+        "check-mistakes-json.txt",
+    );
+    check(
+        &["run", "mistakes.toml", "--format", "json"],
+        3,
+        "run-mistakes-json.txt",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_diagnostic() {
+    check(&["check", "absent.toml"], 3, "check-absent.txt");
+}
+
+#[test]
+fn a_topology_is_drawn_in_each_language() {
+    check(&["graph", "flights.toml"], 0, "graph-mermaid.txt");
+    check(&["graph", "flights.toml", "--type", "dot"], 0, "graph-dot.txt");
+    check(&["graph", "flights.toml", "--type", "svg"], 0, "graph-svg.txt");
+}
+
+#[test]
+fn the_ending_of_the_output_chooses_the_language() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("graph.svg");
+    let output = wasmill(&["graph", "flights.toml", "--output", &file.to_string_lossy()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(fs::read_to_string(&file).expect("it was written").starts_with("<svg "));
+}
+
+#[test]
+fn what_is_no_plugin_cannot_be_inspected() {
+    check(&["inspect", "flights.toml"], 1, "inspect-no-plugin.txt");
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    assert_eq!(wasmill(&["chekc", "flights.toml"]).status.code(), Some(2));
+    assert_eq!(wasmill(&["check"]).status.code(), Some(2));
+    assert_eq!(
+        wasmill(&["check", "flights.toml", "--format", "xml"]).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn help_teaches_with_examples_and_lists_the_exit_codes() {
+    check(&["--help"], 0, "help.txt");
+    for verb in ["check", "graph", "run", "inspect", "new", "build", "completions"] {
+        let output = wasmill(&[verb, "--help"]);
+        assert!(text(&output.stdout).contains("Examples:"), "{verb}");
+    }
+    assert!(!text(&wasmill(&["--help"]).stdout).contains("__compile"));
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = wasmill(&["completions", shell]);
+        assert!(text(&output.stdout).contains("inspect"), "{shell}");
+    }
+}
+
+#[test]
+fn a_new_project_says_what_comes_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = folder.path().join("delay-class");
+    let output = wasmill(&["new", "delay-class", "--folder", &project.to_string_lossy()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("wasmill build"));
+    assert!(project.join("src/lib.rs").is_file());
+    let again = wasmill(&["new", "delay-class", "--folder", &project.to_string_lossy()]);
+    assert_eq!(again.status.code(), Some(1));
+}

@@ -106,7 +106,9 @@ fn check_manifest(file: &File, manifest: &Table, problems: &mut Vec<Problem>) {
         return;
     };
     // Benches compare with what others do, and tests with anything.
-    let above_all = file.path.starts_with("tests/") || file.path.starts_with("benches/");
+    let above_all = ["tests/", "benches/", "fuzz/"]
+        .iter()
+        .any(|folder| file.path.starts_with(folder));
     // Guests of tests and plugins name the SDK, and nothing of the host.
     let guest = file.path.starts_with("plugins/") || file.path.starts_with("tests/guests/");
     let directions: BTreeMap<_, _> = DIRECTIONS.iter().copied().collect();

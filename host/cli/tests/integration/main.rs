@@ -1,0 +1,13 @@
+//! Runs the real binary over real files, as a user would.
+//!
+//! Each test has a folder of its own. Nothing sleeps: a test waits for a line, for an exit, or for a process to come to
+//! rest, each with a limit after which it fails.
+
+mod backpressure;
+mod broken;
+mod following;
+mod oracle;
+mod process;
+mod reproducible;
+mod sandbox;
+mod signals;

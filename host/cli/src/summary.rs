@@ -19,11 +19,16 @@ pub(crate) fn human(plan: &Plan) -> String {
         .unwrap_or(0);
     let kind_width = plan.nodes.iter().map(|node| kind(node).len()).max().unwrap_or(0);
     for node in &plan.nodes {
-        let _ = write!(text, "  {:id_width$}  {:kind_width$}", node.id.as_str(), kind(node));
-        if !node.inputs.is_empty() {
-            let _ = write!(text, "  reads {}", names(plan, &node.inputs));
-        }
-        text.push('\n');
+        let _ = match node.inputs.as_slice() {
+            [] => writeln!(text, "  {:id_width$}  {}", node.id.as_str(), kind(node)),
+            inputs => writeln!(
+                text,
+                "  {:id_width$}  {:kind_width$}  reads {}",
+                node.id.as_str(),
+                kind(node),
+                names(plan, inputs)
+            ),
+        };
         for &output in &node.outputs {
             let stream = plan.stream(output);
             let _ = writeln!(

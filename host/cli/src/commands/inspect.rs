@@ -102,7 +102,7 @@ fn digest(report: &PluginReport) -> String {
 fn human(report: &PluginReport, described: Option<&Described>) -> String {
     let mut text = format!("{}\n", report.path.display());
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<11}{value}");
+        let _ = writeln!(text, "  {name:<14}{value}");
     };
     if let Some(name) = &report.name {
         line("name", name);
@@ -151,7 +151,7 @@ fn needs(requirement: &Requirement, input: &InputDescription) -> Vec<String> {
 fn human_description(described: &Described) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<11}{value}");
+        let _ = writeln!(text, "  {name:<14}{value}");
     };
     match &described.answer {
         Answer::Transform(description) => {

@@ -3,4 +3,5 @@
 mod any_text;
 mod drawing;
 mod golden;
+mod projection;
 mod support;

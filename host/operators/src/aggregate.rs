@@ -8,11 +8,11 @@
 //! |---|---|---|
 //! | `count` | int64 | 8 |
 //! | `sum` | int64 or float64, null without a value | 32 |
-//! | `min`, `max` | the column's type, null without a value | 8; text: its length + 24 |
+//! | `min`, `max` | the column's type, null without a value | 8 to 16; text: 16 and its length |
 //! | `avg` | float64, null without a value | 48 |
 //! | `first`, `last` | the column's type, null without a value | about 64 + place and value |
 //! | `count_distinct` | int64 | 4 a value up to 2,048 values, then 16,384 |
-//! | `quantile` | float64, null without a value | 12 a bucket, at most 4,096 buckets a sign |
+//! | `quantile` | float64, null without a value | 16 a bucket, at most 4,096 buckets a sign |
 //! | `top_k` | json, `[{"value":...,"count":...},...]` | about 40 + length for each distinct value |
 //! | `stddev` | float64, null below two values | 104 |
 //! | `array_agg` | json, `[...]` | about 60 + length a value |

@@ -72,7 +72,8 @@ struct Bucket {
 
 #[derive(Debug)]
 enum Rows {
-    All,
+    /// All of the batch: so many.
+    All(usize),
     Some(Vec<u32>),
 }
 
@@ -121,7 +122,7 @@ impl Panes {
         // Ends ascend with times, so no row of a batch is late where the earliest with the greatest watermark is not.
         let on_time = batch.watermark_max() < first.first_end;
         if on_time && greatest <= first.bounds.last && !first.bounds.windows.is_empty() {
-            first.main = Rows::All;
+            first.main = Rows::All(times.len());
             return late;
         }
         let mut watermarks = batch.hidden().watermarks.cursor();
@@ -196,15 +197,14 @@ impl Panes {
         mut add: impl FnMut(&mut Part, &mut [Plugin], &mut Keys, Option<&[u32]>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         for bucket in std::mem::take(&mut self.sorted) {
-            let main = match &bucket.main {
-                Rows::All => Some(None),
-                Rows::Some(rows) if rows.is_empty() => None,
-                Rows::Some(rows) => Some(Some(&rows[..])),
+            let (main, expected) = match &bucket.main {
+                Rows::All(rows) => (Some(None), *rows),
+                Rows::Some(rows) if rows.is_empty() => (None, 0),
+                Rows::Some(rows) => (Some(Some(&rows[..])), rows.len()),
             };
             if main.is_none() && bucket.others.is_empty() {
                 continue;
             }
-            let expected = main.flatten().map_or(keys.len(), <[u32]>::len);
             let place = self.open(&bucket, expected, keys);
             let pane = &mut self.list[place];
             if let Some(chosen) = main {
@@ -531,7 +531,7 @@ impl Rows {
     fn push(&mut self, row: u32) {
         match self {
             Self::Some(rows) => rows.push(row),
-            Self::All => unreachable!("all rows are taken at once"),
+            Self::All(_) => unreachable!("all rows are taken at once"),
         }
     }
 }

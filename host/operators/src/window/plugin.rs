@@ -48,6 +48,8 @@ impl std::fmt::Debug for Plugin {
 pub(crate) struct PluginCells {
     /// A column for each accumulator.
     columns: Vec<Vec<Scalar>>,
+    /// What a new group has in each.
+    initial: Vec<Scalar>,
 }
 
 /// Rows for an aggregate that wants them in order.
@@ -78,10 +80,11 @@ impl PluginCells {
     fn grow(&mut self, groups: usize, description: &AggregateDescription) {
         if self.columns.is_empty() {
             self.columns = description.accumulators.iter().map(|_| Vec::new()).collect();
+            self.initial = description.accumulators.iter().map(|a| a.initial.clone()).collect();
         }
-        for (column, accumulator) in self.columns.iter_mut().zip(&description.accumulators) {
+        for (column, initial) in self.columns.iter_mut().zip(&self.initial) {
             if column.len() < groups {
-                column.resize(groups, accumulator.initial.clone());
+                column.resize(groups, initial.clone());
             }
         }
     }
@@ -107,8 +110,8 @@ impl PluginCells {
     }
 
     pub(super) fn spread(&mut self, places: &[u32], groups: usize) {
-        for column in &mut self.columns {
-            let mut cells = vec![Scalar::Null; groups];
+        for (column, initial) in self.columns.iter_mut().zip(&self.initial) {
+            let mut cells = vec![initial.clone(); groups];
             for (cell, &place) in column.drain(..).zip(places) {
                 cells[place as usize] = cell;
             }

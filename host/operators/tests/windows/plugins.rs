@@ -213,7 +213,7 @@ fn sorted(mut rows: Vec<Emitted>) -> Vec<Emitted> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn a_plugin_gets_each_groups_rows_in_event_time_order(
@@ -303,4 +303,92 @@ fn a_plugins_fault_ends_the_generation_where_the_policy_says_so() {
             .starts_with("window: trapped (plugin p.wasm, accumulate"),
         "{fault}"
     );
+}
+
+/// Panes of few keys among many are kept in another form than panes of most keys; the forms change as rows come.
+#[test]
+fn panes_of_few_and_of_many_keys_follow_one_another() {
+    let mut seed = 1_u64;
+    let mut random = move |below: u64| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let mut rows = Vec::new();
+    // By pane: how many rows, of how many keys.
+    for (pane, (count, keys)) in [
+        (9_000, 8_000),
+        (60, 40),
+        (2_500, 2_000),
+        (30, 30),
+        (10, 3),
+        (6_000, 9_000),
+        (50, 9_000),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for _ in 0..count {
+            let time = (10 * pane as u64 + random(10)) as i64 - random(20) as i64;
+            let values = vec![
+                Scalar::Null,
+                Scalar::Utf8(format!("key {}", random(keys))),
+                Scalar::Null,
+                Scalar::Int64(random(100) as i64),
+                Scalar::Null,
+                Scalar::Null,
+            ];
+            rows.push((time, values));
+        }
+    }
+    let part = wasmill_testkit::partitions::Partition { rows, delay: 8 };
+    let (rows, events) = read(&[part], |_| 0);
+    for (size, every, allowed) in [(10, 10, 0), (10, 10, 7), (30, 10, 0), (25, 10, 12)] {
+        let mut case = case(wasmill_testkit::windows::Windows {
+            size,
+            every,
+            offset: 0,
+            time_zone: None,
+            allowed,
+        });
+        case.aggregates = vec![
+            Builtin::Count(None),
+            Builtin::Sum(INT),
+            Builtin::Last(INT),
+            Builtin::TopK(INT, 3),
+        ];
+        case.slice_rows = 1_000;
+        let plugins = std::mem::take(&mut case.plugins);
+        for with_plugins in [Vec::new(), plugins] {
+            case.plugins = with_plugins;
+            let (results, late) = super::harness::expected(&case, &rows);
+            let mut row = 0;
+            let mut cuts = Cuts {
+                batch: &mut || {
+                    row += 1;
+                    row % 61 == 0
+                },
+                watermark: &mut || true,
+                filtered: &mut || false,
+            };
+            let mut found = run(&case, &rows, &events, &mut cuts).expect("no fault");
+            if !case.plugins.is_empty() {
+                // What the guests say is checked by the properties above; here that each result has its own rows.
+                let outcome = case.windows.evaluate(&rows, &case.key);
+                for (result, expect) in found.results.iter_mut().zip(&outcome.results) {
+                    let values = good(&rows, &expect.rows);
+                    let said = result.values.split_off(result.values.len() - 3);
+                    let Scalar::Utf8(spelt) = &said[0] else {
+                        panic!("{said:?}")
+                    };
+                    let spelt: String = spelt.chars().filter(|c| !"(|)".contains(*c)).collect();
+                    assert_eq!(spelt, values.iter().map(|&v| spell(v)).collect::<Vec<_>>().concat());
+                    assert_eq!(said[1], Scalar::Int64(values.iter().sum()));
+                }
+            }
+            super::harness::assert_same(&found.results, &results);
+            assert_eq!(found.late, late);
+        }
+    }
 }

@@ -136,7 +136,7 @@ pub(super) fn owned(case: &Case, rows: &[Row], events: &[Event], worker: u64, wo
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn windows_are_what_the_oracle_says(

@@ -53,8 +53,8 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
         }
         let parts = shares(text, workers);
         let measured = compare(
+            run.plan(),
             Cost::Process,
-            run.budget(),
             ROWS,
             || assert_eq!(engine(&parts), ROWS, "every row arrives"),
             || assert_eq!(by_hand(&parts), ROWS, "every row arrives"),

@@ -157,8 +157,8 @@ fn compare_decoders(
     let by_hand: usize = blocks.iter().map(|block| native(&block.bytes).rows).sum();
     assert_eq!(by_hand, records, "both ways see the same records");
     let measured = compare(
+        run.plan(),
         Cost::Thread,
-        run.budget(),
         records,
         || {
             for block in blocks {
@@ -198,8 +198,8 @@ pub(crate) fn encode(run: &mut Run<'_>) -> Result<(), Failure> {
         "both ways write the same bytes"
     );
     let measured = compare(
+        run.plan(),
         Cost::Thread,
-        run.budget(),
         records,
         || {
             for batch in &batches {

@@ -3,17 +3,25 @@
 //! Each bench measures Wasmill's way and a native one in turns and prints what a record costs in both, and the ratio.
 //! Machines differ and are noisy, ratios far less. `docs/performance.md` has the figures and says how to read them.
 
+mod bids;
 mod boundary;
 mod events;
 mod exchange;
 mod failure;
 mod formats;
+mod job;
+mod null;
+mod pipelines;
+mod prototype;
 mod random;
 mod report;
+mod start;
 mod timing;
 mod windows;
+mod write;
 
 use std::io::stdout;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,6 +29,7 @@ use clap::Parser;
 
 use failure::Failure;
 use report::Report;
+use timing::{Plan, Ways};
 
 /// Much is allocated and freed by different threads.
 #[global_allocator]
@@ -35,6 +44,15 @@ struct Options {
     /// How long to measure each line.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
+    /// One way alone, for a profiler.
+    #[arg(long, value_enum, default_value = "both")]
+    only: Ways,
+    /// The `wasmill` binary to start. Default: the one beside this binary.
+    #[arg(long)]
+    wasmill: Option<PathBuf>,
+    /// A prototype of the engine that the bench `engine` is compared with.
+    #[arg(long)]
+    prototype: Option<PathBuf>,
 }
 
 /// What every bench is given.
@@ -49,8 +67,11 @@ impl Run<'_> {
         format!("{bench} {line}").contains(&self.options.filter)
     }
 
-    fn budget(&self) -> Duration {
-        Duration::from_secs_f64(self.options.seconds)
+    fn plan(&self) -> Plan {
+        Plan {
+            budget: Duration::from_secs_f64(self.options.seconds),
+            ways: self.options.only,
+        }
     }
 }
 
@@ -58,11 +79,14 @@ type Bench = fn(&mut Run<'_>) -> Result<(), Failure>;
 
 /// All benches, in the order in which they run.
 const BENCHES: &[Bench] = &[
+    start::run,
     boundary::run,
     formats::decode,
     formats::encode,
     exchange::run,
     windows::run,
+    pipelines::run,
+    prototype::run,
 ];
 
 fn main() -> ExitCode {

@@ -27,11 +27,16 @@ impl<'a> Report<'a> {
 
     /// Begins a bench.
     pub(crate) fn bench(&mut self, name: &str, about: &str) {
-        self.line(&format!("\n{name}: {about}"));
+        self.title(name, about);
         self.line(&format!(
             "  {:<44} {:>9} {:>9} {:>7} {:>7}  {}",
             "ns a record of processor time", "wasmill", "native", "ratio", "wall", "budget"
         ));
+    }
+
+    /// Begins a bench whose lines have no columns.
+    pub(crate) fn title(&mut self, name: &str, about: &str) {
+        self.line(&format!("\n{name}: {about}"));
     }
 
     /// Adds a line.

@@ -61,19 +61,45 @@ pub(crate) struct Sample {
     pub(crate) wall: f64,
 }
 
-/// Measures both ways in turns for about `budget`. Each is run once before, unmeasured. A run handles `records`.
+/// Which ways are run: one alone for a profiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Ways {
+    /// Both, in turns.
+    Both,
+    /// Wasmill's only.
+    Wasmill,
+    /// The native one only.
+    Native,
+}
+
+/// How long to measure, and what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) budget: Duration,
+    pub(crate) ways: Ways,
+}
+
+/// Measures both ways in turns for about the plan's time. Each is run once before, unmeasured. A run handles `records`.
 pub(crate) fn compare(
+    plan: Plan,
     cost: Cost,
-    budget: Duration,
     records: usize,
     mut wasmill: impl FnMut(),
     mut native: impl FnMut(),
 ) -> Measured {
-    let repeat_wasmill = repeats(&mut wasmill);
-    let repeat_native = repeats(&mut native);
+    let repeat_wasmill = if plan.ways == Ways::Native {
+        0
+    } else {
+        repeats(&mut wasmill)
+    };
+    let repeat_native = if plan.ways == Ways::Wasmill {
+        0
+    } else {
+        repeats(&mut native)
+    };
     let start = now();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    while ours.len() < SAMPLES_MIN || start.elapsed() < budget {
+    while ours.len() < SAMPLES_MIN || start.elapsed() < plan.budget {
         ours.push(sample(cost, records, repeat_wasmill, &mut wasmill));
         theirs.push(sample(cost, records, repeat_native, &mut native));
     }
@@ -117,13 +143,14 @@ fn sample(cost: Cost, records: usize, repeats: usize, run: &mut impl FnMut()) ->
 }
 
 fn median(samples: &[Sample]) -> Sample {
-    let of = |value: fn(&Sample) -> f64| {
-        let mut values: Vec<f64> = samples.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
     Sample {
-        cost: of(|sample| sample.cost),
-        wall: of(|sample| sample.wall),
+        cost: median_of(samples.iter().map(|sample| sample.cost).collect()),
+        wall: median_of(samples.iter().map(|sample| sample.wall).collect()),
     }
+}
+
+/// The median of some values.
+pub(crate) fn median_of(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use wasmill_core::batch::Batch;
 use wasmill_core::column::Column;
 
+use crate::write;
+
 /// Values by column.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
@@ -347,19 +349,6 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The reverse of [`days_from_civil`].
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days - era * 146_097;
-    let years = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * years + years / 4 - years / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (years + era * 400 + i64::from(month <= 2), month, day)
-}
-
 /// Bids as JSON lines.
 pub(super) fn encode(batch: &Batch) -> Vec<u8> {
     let columns: Vec<_> = (0..batch.slots().len()).map(|place| batch.column(place)).collect();
@@ -375,64 +364,14 @@ pub(super) fn encode(batch: &Batch) -> Vec<u8> {
         unreachable!("two are text, one is a time")
     };
     let mut out = Vec::new();
-    let mut buffer = itoa::Buffer::new();
     for row in 0..batch.rows() {
-        out.extend_from_slice(br#"{"auction":"#);
-        out.extend_from_slice(buffer.format(auction.value(row)).as_bytes());
-        out.extend_from_slice(br#","bidder":"#);
-        out.extend_from_slice(buffer.format(bidder.value(row)).as_bytes());
-        out.extend_from_slice(br#","price":"#);
-        out.extend_from_slice(buffer.format(price.value(row)).as_bytes());
-        out.extend_from_slice(br#","channel":"#);
-        push_string(channel.value(row), &mut out);
-        out.extend_from_slice(br#","url":"#);
-        push_string(url.value(row), &mut out);
-        out.extend_from_slice(br#","date_time":""#);
-        push_time(date_time.value(row), &mut out);
-        out.extend_from_slice(b"\"}\n");
+        write::number(br#"{"auction":"#, auction.value(row), &mut out);
+        write::number(br#","bidder":"#, bidder.value(row), &mut out);
+        write::number(br#","price":"#, price.value(row), &mut out);
+        write::text(br#","channel":"#, channel.value(row), &mut out);
+        write::text(br#","url":"#, url.value(row), &mut out);
+        write::time(br#","date_time":"#, date_time.value(row), &mut out);
+        out.extend_from_slice(b"}\n");
     }
     out
-}
-
-fn push_string(text: &str, out: &mut Vec<u8>) {
-    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    out.push(b'"');
-    // Without an early exit the compiler looks at many bytes at once.
-    if text.as_bytes().iter().fold(false, |found, byte| found | special(byte)) {
-        out.extend_from_slice(text.replace('\\', "\\\\").replace('"', "\\\"").as_bytes());
-    } else {
-        out.extend_from_slice(text.as_bytes());
-    }
-    out.push(b'"');
-}
-
-fn push_time(micros: i64, out: &mut Vec<u8>) {
-    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
-    let of_day = seconds.rem_euclid(86_400);
-    push_digits(year, 4, out);
-    for (separator, value) in [
-        (b'-', month),
-        (b'-', day),
-        (b'T', of_day / 3600),
-        (b':', of_day / 60 % 60),
-        (b':', of_day % 60),
-    ] {
-        out.push(separator);
-        push_digits(value, 2, out);
-    }
-    if fraction != 0 {
-        out.push(b'.');
-        push_digits(fraction, 6, out);
-        while out.last() == Some(&b'0') {
-            out.pop();
-        }
-    }
-    out.push(b'Z');
-}
-
-fn push_digits(value: i64, width: u32, out: &mut Vec<u8>) {
-    for place in (0..width).rev() {
-        out.push(b'0' + (value / 10_i64.pow(place) % 10) as u8);
-    }
 }

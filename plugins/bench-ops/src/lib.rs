@@ -4,9 +4,9 @@
 //! | `shape` | port | gives |
 //! |---|---|---|
 //! | `identity` | `out` | every bid |
-//! | `filter` | `out` | the bids on about half of the auctions |
+//! | `filter` | `out` | the bids on even auctions |
 //! | `map` | `converted` | every bid, with its price in euros |
-//! | `convert` | `converted` | both: the bids on about half of the auctions, with their prices in euros |
+//! | `convert` | `converted` | the bids on 60 of 123 auctions, with their prices in euros |
 
 use serde::Deserialize;
 use wasmill_sdk::prelude::*;
@@ -37,7 +37,7 @@ pub struct Ports {
 pub enum Shape {
     /// Rows as they came.
     Identity,
-    /// A selection.
+    /// A selection: little work, so that what is measured is the way.
     Filter,
     /// One column more.
     Map,
@@ -72,9 +72,7 @@ impl TransformColumns for BenchOps {
         }
         match self.shape {
             Shape::Identity => out.out.keep_rows(Rows::All),
-            Shape::Filter => out
-                .out
-                .keep_rows(Rows::filter(batch.rows, |row| auction[row] % 123 < KEPT)),
+            Shape::Filter => out.out.keep_rows(Rows::filter(batch.rows, |row| auction[row] % 2 == 0)),
             Shape::Map => {
                 let euros = Values::filled(batch.rows, |euros| {
                     for (euros, &price) in euros.iter_mut().zip(price) {
@@ -128,9 +126,10 @@ mod tests {
     #[test]
     fn each_shape_gives_what_it_says() {
         let all = bids(&[(0, 100), (60, 200), (59, 300), (122, 400)]);
+        let even = bids(&[(0, 100), (60, 200), (122, 400)]);
         let half = bids(&[(0, 100), (59, 300)]);
         check("identity", "out", &all);
-        check("filter", "out", &half);
+        check("filter", "out", &even);
         check(
             "map",
             "converted",

@@ -310,8 +310,10 @@ pub fn interleave(rows: &[RowOf<'_>]) -> Batch {
         }
         Slot::Base(builder.finish())
     });
-    let watermarks: Vec<i64> =
-        rows.iter().map(|of| of.batch.hidden.watermarks.at(of.batch.base_row(of.row))).collect();
+    let watermarks: Vec<i64> = rows
+        .iter()
+        .map(|of| of.batch.hidden.watermarks.at(of.batch.base_row(of.row)))
+        .collect();
     let order = first.hidden.order.is_some().then(|| {
         let mut places = ColumnBuilder::new(DataType::Binary, rows.len());
         let mut place = Vec::new();
@@ -387,7 +389,11 @@ mod tests {
     #[test]
     fn rows_of_several_batches_are_interleaved() {
         let (a, b) = (batch(&[10, 11, 12]).select(&[0, 2]), batch(&[20]));
-        let rows = [RowOf { batch: &a, row: 1 }, RowOf { batch: &b, row: 0 }, RowOf { batch: &a, row: 0 }];
+        let rows = [
+            RowOf { batch: &a, row: 1 },
+            RowOf { batch: &b, row: 0 },
+            RowOf { batch: &a, row: 0 },
+        ];
         let all = interleave(&rows);
         assert_eq!(*all.column(0), ints(&[12, 20, 10]));
         assert_eq!(&*all.times(), &[12, 20, 10]);

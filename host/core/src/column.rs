@@ -60,6 +60,7 @@ impl Column {
     }
 
     /// The number of values.
+    #[inline]
     pub fn len(&self) -> usize {
         for_each_array!(self, a => a.len())
     }
@@ -70,11 +71,13 @@ impl Column {
     }
 
     /// Which values are there; `None` where all are.
+    #[inline]
     pub fn nulls(&self) -> Option<&NullBuffer> {
         for_each_array!(self, a => a.nulls())
     }
 
     /// Whether the value at `row` is null.
+    #[inline]
     pub fn is_null(&self, row: usize) -> bool {
         for_each_array!(self, a => a.is_null(row))
     }
@@ -140,6 +143,7 @@ impl Column {
     ///
     /// # Panics
     /// The row is out of bounds.
+    #[inline]
     pub fn value(&self, row: usize) -> Value<'_> {
         if self.is_null(row) {
             return Value::Null;

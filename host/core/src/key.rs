@@ -147,6 +147,29 @@ pub fn hash(encoded: &[u8]) -> u64 {
     xxh3_64(encoded)
 }
 
+/// The hash of [`encode_int64`]: XXH3-64 of nine bytes written out, for the keys that are met most.
+#[inline]
+fn hash_int64(value: i64) -> u64 {
+    /// Bytes 24 to 40 of the standard secret, folded; and 40 to 56.
+    const FLIPS: (u64, u64) = (
+        0x1f67_b3b7_a4a4_4072 ^ 0x78e5_c0cc_4ee6_79cb,
+        0x2172_ffcc_7dd0_5a82 ^ 0x8e24_43f7_7446_08b8,
+    );
+    const LEN: u64 = 9;
+    // The last eight bytes as they stand in memory, and the first eight, which begin with the byte 1.
+    let last = u64::from_le_bytes(sortable_int(value));
+    let first = last << 8 | 1;
+    let (low, high) = (first ^ FLIPS.0, last ^ FLIPS.1);
+    let product = u128::from(low) * u128::from(high);
+    let folded = product as u64 ^ (product >> 64) as u64;
+    let mixed = LEN
+        .wrapping_add(low.swap_bytes())
+        .wrapping_add(high)
+        .wrapping_add(folded);
+    let mixed = (mixed ^ mixed >> 37).wrapping_mul(0x1656_6791_9e37_79f9);
+    mixed ^ mixed >> 32
+}
+
 /// The hash of each logical row's key, into `out`, which is emptied first. `key` names the key columns; without any,
 /// each row has the hash of the empty key.
 ///
@@ -183,7 +206,7 @@ fn hash_integers(batch: &Batch, column: usize, out: &mut Vec<u64>) -> bool {
     };
     let hash_at = |row: usize| match nulls {
         Some(nulls) if nulls.is_null(row) => hash(&[0]),
-        _ => hash(&encode_int64(numbers[row])),
+        _ => hash_int64(numbers[row]),
     };
     match (slot, batch.selection()) {
         (Slot::Base(_), Some(selection)) => out.extend(selection.iter().map(|&row| hash_at(row as usize))),
@@ -193,6 +216,7 @@ fn hash_integers(batch: &Batch, column: usize, out: &mut Vec<u64>) -> bool {
 }
 
 /// The key group of a hash: its upper 32 bits, scaled to `groups`.
+#[inline]
 pub fn group(hash: u64, groups: u16) -> KeyGroup {
     KeyGroup((((hash >> 32) * u64::from(groups)) >> 32) as u16)
 }
@@ -317,6 +341,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn integers_have_the_hash_of_their_encoding(value: i64) {
+            prop_assert_eq!(hash_int64(value), hash(&encode_int64(value)));
+        }
+
         #[test]
         fn encoded_integers_stand_in_their_order(a: i64, b: i64) {
             prop_assert_eq!(bytes(Value::Int64(a)).cmp(&bytes(Value::Int64(b))), a.cmp(&b));

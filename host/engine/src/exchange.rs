@@ -6,7 +6,7 @@ use timely::dataflow::channels::{Message, Stamp as MessageStamp};
 
 use wasmill_core::batch::{Batch, Slot};
 use wasmill_core::column::Column;
-use wasmill_core::id::WorkerIndex;
+use wasmill_core::id::{KeyGroup, WorkerIndex};
 use wasmill_core::key;
 
 use crate::parcel::Parcel;
@@ -30,6 +30,8 @@ pub enum Route {
 /// Splits batches among workers. Every row of a batch goes to one of them.
 pub(crate) struct Splitter {
     route: Route,
+    /// The owner of each key group.
+    owners: Vec<u32>,
     hashes: Vec<u64>,
     /// The logical rows for each worker.
     rows: Vec<Vec<u32>>,
@@ -37,8 +39,15 @@ pub(crate) struct Splitter {
 
 impl Splitter {
     pub(crate) fn new(route: Route, workers: usize) -> Self {
+        let owners = match route {
+            Route::Keyed { groups, .. } => (0..groups)
+                .map(|group| key::owner(KeyGroup(group), groups, workers as u32).0)
+                .collect(),
+            Route::Local | Route::One(_) => Vec::new(),
+        };
         Self {
             route,
+            owners,
             hashes: Vec::new(),
             rows: vec![Vec::new(); workers],
         }
@@ -46,13 +55,12 @@ impl Splitter {
 
     fn split(&mut self, batch: &Batch, key: &[usize], groups: u16) {
         key::hashes(batch, key, &mut self.hashes);
-        let workers = self.rows.len() as u32;
         for rows in &mut self.rows {
             rows.clear();
         }
         for (row, &hash) in self.hashes.iter().enumerate() {
-            let owner = key::owner(key::group(hash, groups), groups, workers);
-            self.rows[owner.0 as usize].push(row as u32);
+            let owner = self.owners[key::group(hash, groups).0 as usize];
+            self.rows[owner as usize].push(row as u32);
         }
     }
 }

@@ -52,11 +52,12 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
             continue;
         }
         let parts = shares(text, workers);
+        assert_eq!(engine(&parts)?, ROWS, "every row arrives");
         let measured = compare(
             run.plan(),
             Cost::Process,
             ROWS,
-            || assert_eq!(engine(&parts), ROWS, "every row arrives"),
+            || assert_eq!(engine(&parts).ok(), Some(ROWS), "every row arrives"),
             || assert_eq!(by_hand(&parts), ROWS, "every row arrives"),
         );
         run.report.add(line, &measured, budget);
@@ -82,7 +83,7 @@ fn shares(text: bool, workers: usize) -> Arc<Vec<Vec<Batch>>> {
 }
 
 /// Through the engine. Gives the number of rows that arrived.
-fn engine(parts: &Arc<Vec<Vec<Batch>>>) -> usize {
+fn engine(parts: &Arc<Vec<Vec<Batch>>>) -> Result<usize, Failure> {
     let settings = Settings {
         workers: NonZeroUsize::new(parts.len()).expect("there is a worker"),
         credit_bytes: 16 << 20,
@@ -109,8 +110,8 @@ fn engine(parts: &Arc<Vec<Vec<Batch>>>) -> usize {
         });
         Ok(())
     };
-    wasmill_engine::run(&settings, &Abort::new(), build).expect("nothing fails");
-    arrived.load(Ordering::Acquire)
+    wasmill_engine::run(&settings, &Abort::new(), build).map_err(|ending| Failure::new(format!("{ending:?}")))?;
+    Ok(arrived.load(Ordering::Acquire))
 }
 
 struct Bids {

@@ -137,7 +137,7 @@ fn sample(cost: Cost, records: usize, repeats: usize, run: &mut impl FnMut()) ->
     }
     let per_record = |spent: Duration| spent.as_secs_f64() * 1e9 / (records * repeats) as f64;
     Sample {
-        cost: per_record(cost.now() - cost_before),
+        cost: per_record(cost.now().saturating_sub(cost_before)),
         wall: per_record(start.elapsed()),
     }
 }

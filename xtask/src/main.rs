@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask demo`, `test`, `tidy` and `plugins`.
+//! The project's own tasks: `cargo xtask demo`, `test`, `tidy`, `plugins` and `bench`.
 //!
 //! What a task needs and does not find is said in one line, with the mend.
 #![expect(
@@ -7,6 +7,7 @@
     reason = "a task talks to the person who started it"
 )]
 
+mod bench;
 mod command;
 mod demo;
 mod failure;
@@ -46,6 +47,18 @@ enum Task {
     Tidy,
     /// Build the shipped plugins into target/plugins.
     Plugins,
+    /// Measure Wasmill beside native code that does the same.
+    Bench {
+        /// Only benches and lines whose name holds this.
+        #[arg(default_value = "")]
+        filter: String,
+        /// How long to measure each line.
+        #[arg(long, default_value_t = 1.0)]
+        seconds: f64,
+        /// What else the benches take, after `--`.
+        #[arg(last = true)]
+        rest: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,6 +68,7 @@ fn main() -> ExitCode {
         Task::Test { fail_fast } => Ok(test::run(&repository, fail_fast)),
         Task::Tidy => tidy(&repository),
         Task::Plugins => plugins::build_all(&repository).map(|()| true),
+        Task::Bench { filter, seconds, rest } => bench::run(&repository, &filter, seconds, &rest).map(|()| true),
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -241,7 +241,7 @@ mod departure {
 /// The departures' delay.
 pub(super) fn csv_one(block: &[u8]) -> Columns {
     csv(block, Columns::new(1, 0), |record, columns| {
-        columns.number(0, integer(record.get(departure::DEP_DELAY)))
+        columns.number(0, integer(record.get(departure::DEP_DELAY)));
     })
 }
 

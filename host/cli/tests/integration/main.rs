@@ -5,6 +5,7 @@
 
 mod backpressure;
 mod broken;
+mod commands;
 mod following;
 mod oracle;
 mod process;

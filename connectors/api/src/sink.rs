@@ -69,8 +69,8 @@ pub trait Sink: Send {
     /// Takes whole encoded rows. When it returns, they are handed on, but need not be durable.
     async fn write(&mut self, chunk: Chunk) -> Result<(), Fault>;
 
-    /// Makes all that was written visible and durable, as far as the sink can before its end. Called at the end of a
-    /// burst, and at least each second while rows come.
+    /// Makes what was written visible, as far as the sink can before its end. Called each second, whether rows come or
+    /// not.
     async fn flush(&mut self) -> Result<(), Fault>;
 
     /// The input has ended: makes everything visible and durable. No call follows.

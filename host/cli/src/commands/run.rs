@@ -38,6 +38,10 @@ pub(crate) fn execute(plan: Plan, environment: Environment, format: Format) -> E
         let _progress = Progress::start(Arc::clone(&metrics), Arc::clone(&clock), format);
         wasmill_runtime::run(plan, environment, &settings)
     };
+    if matches!(&outcome, Err(Failure::Fault(fault)) if wasmill_connector_stdout::is_closed(fault)) {
+        // Who read standard output has seen enough, as `head` does. That is no failure, and nothing to talk about.
+        return Exit::Ok;
+    }
     let elapsed = Elapsed {
         micros: clock.now().0.saturating_sub(started.0),
     };

@@ -5,6 +5,7 @@
 
 mod backpressure;
 mod broken;
+mod closed;
 mod commands;
 mod following;
 mod oracle;

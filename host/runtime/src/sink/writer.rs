@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use wasmill_connector_api::sink::{Chunk, Sink};
 use wasmill_core::fault::Fault;
@@ -15,7 +16,7 @@ use crate::metrics::SinkMetrics;
 
 /// Chunks on the way from a worker to its writer.
 pub(crate) const CHUNKS_MAX: usize = 4;
-/// Rows that were written become visible after this time at the latest, where the sink can show them.
+/// How often what was written becomes visible, as far as the sink can show it.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a worker tells its writer.
@@ -49,34 +50,30 @@ pub(crate) async fn write(
     metrics: Arc<SinkMetrics>,
     early: impl Fn() -> Early,
 ) -> Result<(), Fault> {
-    let mut dirty = false;
+    let mut flushes = tokio::time::interval(FLUSH_INTERVAL);
+    flushes.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let outcome = loop {
-        let next = if dirty {
-            tokio::time::timeout(FLUSH_INTERVAL, messages.recv()).await
-        } else {
-            Ok(messages.recv().await)
+        let message = tokio::select! {
+            message = messages.recv() => message,
+            // Also while nothing comes: a part may be due by its age.
+            _ = flushes.tick() => match sink.flush().await {
+                Ok(()) => continue,
+                Err(fault) => break Err(fault),
+            },
         };
-        match next {
-            // Nothing came for a while.
-            Err(_) => {
-                if let Err(fault) = sink.flush().await {
-                    break Err(fault);
-                }
-                dirty = false;
-            }
-            Ok(Some(Message::Chunk(chunk, tickets))) => {
+        match message {
+            Some(Message::Chunk(chunk, tickets)) => {
                 let (rows, bytes) = (chunk.ends.len() as u64, chunk.bytes.len() as u64);
                 if let Err(fault) = sink.write(chunk).await {
                     break Err(fault);
                 }
                 metrics.rows.fetch_add(rows, Ordering::Relaxed);
                 metrics.bytes.fetch_add(bytes, Ordering::Relaxed);
-                dirty = true;
                 drop(tickets);
                 waker.wake();
             }
-            Ok(Some(Message::Finish)) => break sink.finish().await,
-            Ok(None) => {
+            Some(Message::Finish) => break sink.finish().await,
+            None => {
                 break match early() {
                     Early::Stopped => sink.finish().await,
                     Early::Failed => sink.flush().await,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use wasmill_core::batch::Batch;
-use wasmill_core::column::Value;
+use wasmill_core::column::Column;
 use wasmill_core::transform::Reject;
 
 use crate::format::timestamps::TimestampWriter;
@@ -14,8 +14,42 @@ use crate::format::{EncodeSpec, Encoded, Encoder, base64, encode_rows};
 pub(super) struct JsonEncoder {
     columns: Vec<usize>,
     /// What stands before each value: `{"a":`, `,"b":`.
-    keys: Vec<Vec<u8>>,
+    keys: Vec<Key>,
     timestamps: TimestampWriter,
+}
+
+/// A few bytes that are written often.
+#[derive(Debug)]
+struct Key {
+    bytes: Vec<u8>,
+    /// Where they are not more than these: the bytes and what follows, to be copied as a whole.
+    short: Option<[u8; Self::SHORT_BYTES]>,
+}
+
+impl Key {
+    const SHORT_BYTES: usize = 16;
+
+    fn new(bytes: Vec<u8>) -> Self {
+        let mut short = [0; Self::SHORT_BYTES];
+        let fits = short.get_mut(..bytes.len()).map(|start| start.copy_from_slice(&bytes));
+        Self {
+            short: fits.map(|()| short),
+            bytes,
+        }
+    }
+
+    /// A copy whose length the compiler knows is a few instructions, another is a call.
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        match &self.short {
+            Some(short) => {
+                let end = out.len() + self.bytes.len();
+                out.extend_from_slice(short);
+                out.truncate(end);
+            }
+            None => out.extend_from_slice(&self.bytes),
+        }
+    }
 }
 
 impl JsonEncoder {
@@ -24,7 +58,7 @@ impl JsonEncoder {
             let mut key = vec![if i == 0 { b'{' } else { b',' }];
             write_string(&spec.schema.fields()[column].name, &mut key);
             key.push(b':');
-            key
+            Key::new(key)
         });
         Self {
             keys: keys.collect(),
@@ -34,29 +68,35 @@ impl JsonEncoder {
     }
 
     #[inline]
-    fn write_value(&mut self, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), String> {
-        match value {
-            Value::Null => out.extend_from_slice(b"null"),
-            Value::Int64(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-            Value::Utf8(text) => write_string(text, out),
-            Value::Timestamp(micros) => {
+    fn write_value(&mut self, column: &Column, row: usize, out: &mut Vec<u8>) -> Result<(), String> {
+        if column.is_null(row) {
+            out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        match column {
+            Column::Int64(values) => write_integer(values.value(row), out),
+            Column::Utf8(texts) => write_string(texts.value(row), out),
+            Column::Timestamp(times) => {
                 out.push(b'"');
-                self.timestamps.write(micros, out)?;
+                self.timestamps.write(times.value(row), out)?;
                 out.push(b'"');
             }
-            Value::Float64(value) if value.is_finite() => {
+            Column::Float64(values) => {
+                let value = values.value(row);
+                if !value.is_finite() {
+                    return Err(format!("is {value}, which JSON has no number for"));
+                }
                 out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
             }
-            Value::Float64(value) => return Err(format!("is {value}, which JSON has no number for")),
-            Value::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-            Value::Binary(bytes) => {
+            Column::Boolean(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
+            Column::Binary(values) => {
                 out.push(b'"');
-                base64::encode(bytes, out);
+                base64::encode(values.value(row), out);
                 out.push(b'"');
             }
-            Value::Json(text) => {
+            Column::Json(texts) => {
                 let start = out.len();
-                out.extend_from_slice(text.as_bytes());
+                out.extend_from_slice(texts.value(row).as_bytes());
                 // A line end in a JSON value is white space between its parts.
                 for byte in &mut out[start..] {
                     if matches!(byte, b'\n' | b'\r') {
@@ -81,9 +121,9 @@ impl Encoder for JsonEncoder {
                 bytes.push(b'{');
             }
             for (i, column) in columns.iter().enumerate() {
-                bytes.extend_from_slice(&self.keys[i]);
-                self.write_value(column.value(row), bytes)
-                    .map_err(|misfit| misfit_in(&self.keys[i], &misfit))?;
+                self.keys[i].write(bytes);
+                self.write_value(column, row, bytes)
+                    .map_err(|misfit| misfit_in(&self.keys[i].bytes, &misfit))?;
             }
             bytes.extend_from_slice(b"}\n");
             Ok(())
@@ -110,11 +150,58 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether a byte must be escaped. Without an early exit, so that many bytes are looked at together.
+/// Whether a byte must be escaped. Eight are looked at together, and without an early exit, so that the compiler may take
+/// more.
 #[inline]
 fn needs_escape(text: &[u8]) -> bool {
-    let special = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
-    text.iter().fold(0, |found, &byte| found | special(byte)) != 0
+    let (words, rest) = text.as_chunks::<8>();
+    let found = words
+        .iter()
+        .fold(0, |found, &word| found | special_bytes(u64::from_le_bytes(word)));
+    let last = match text.last_chunk::<8>() {
+        // It overlaps what was looked at.
+        Some(&word) => special_bytes(u64::from_le_bytes(word)),
+        None => rest.iter().fold(0, |found, &byte| {
+            found | u64::from(byte < 0x20) | u64::from(byte == b'"') | u64::from(byte == b'\\')
+        }),
+    };
+    found | last != 0
+}
+
+/// Not 0 where one of the eight bytes must be escaped. Borrows between bytes may mark a byte that need not be, but only
+/// beside one that must.
+#[inline]
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    below(word, 0x20) | equal(b'"') | equal(b'\\')
+}
+
+/// Appends an integer. Its digits are written in place: what itoa gives is copied by a call.
+#[inline]
+fn write_integer(value: i64, out: &mut Vec<u8>) {
+    /// As long as the longest, `-9223372036854775808`.
+    const DIGITS_MAX: usize = 20;
+    if value < 0 {
+        out.push(b'-');
+    }
+    let mut rest = value.unsigned_abs();
+    let digits = rest.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let (start, end) = (out.len(), out.len() + digits);
+    out.extend_from_slice(&[b'0'; DIGITS_MAX]);
+    out.truncate(end);
+    let mut places = out[start..].rchunks_exact_mut(2);
+    for pair in places.by_ref() {
+        let two = (rest % 100) as u8;
+        rest /= 100;
+        pair[0] = b'0' + two / 10;
+        pair[1] = b'0' + two % 10;
+    }
+    if let [first] = places.into_remainder() {
+        *first = b'0' + rest as u8;
+    }
 }
 
 #[cold]
@@ -133,6 +220,51 @@ fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
                 out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
             }
             _ => out.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_byte_that_must_be_escaped_is_found(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            let naive = text.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+            prop_assert_eq!(needs_escape(&text), naive);
+        }
+
+        #[test]
+        fn printable_text_is_not_escaped(text in "[ !#-\\[\\]-~\u{80}-\u{10ffff}]{0,40}") {
+            prop_assert!(!needs_escape(text.as_bytes()));
+        }
+
+        #[test]
+        fn integers_of_every_length_are_written(value: i64, shift in 0..64_u32) {
+            let mut out = Vec::new();
+            write_integer(value >> shift, &mut out);
+            prop_assert_eq!(String::from_utf8_lossy(&out), (value >> shift).to_string());
+        }
+    }
+
+    #[test]
+    fn the_integers_at_the_ends_are_written() {
+        for value in [0, 9, 10, 99, 100, -1, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            write_integer(value, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), value.to_string());
+        }
+    }
+
+    #[test]
+    fn long_names_are_written_whole() {
+        for len in [0, 15, 16, 17, 40] {
+            let name = vec![b'k'; len];
+            let mut out = b"before".to_vec();
+            Key::new(name.clone()).write(&mut out);
+            assert_eq!(out, [b"before".to_vec(), name].concat());
         }
     }
 }

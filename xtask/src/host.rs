@@ -7,10 +7,12 @@ use crate::{Failure, Repository};
 /// Builds the binary with the dev profile; Cargo shows its progress. Where the binary is.
 pub(crate) fn build(repository: &Repository) -> Result<PathBuf, Failure> {
     let mut found = None;
+    // With the whole workspace selected, dependencies have the same features as in the tests, and are compiled once.
     let messages = [
         "build",
-        "--package",
-        "wasmill-cli",
+        "--workspace",
+        "--bin",
+        "wasmill",
         "--message-format",
         "json-render-diagnostics",
     ];

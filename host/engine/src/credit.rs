@@ -30,18 +30,18 @@ impl Account {
 
     /// Whether the producer may send. One batch may overdraw the account.
     pub fn has_credit(&self) -> bool {
-        self.on_the_way.load(Ordering::Acquire) < self.limit
+        self.on_the_way.load(Ordering::SeqCst) < self.limit
     }
 
     /// The bytes on the way.
     pub fn on_the_way(&self) -> u64 {
-        u64::try_from(self.on_the_way.load(Ordering::Acquire)).unwrap_or(0)
+        u64::try_from(self.on_the_way.load(Ordering::SeqCst)).unwrap_or(0)
     }
 
     /// Takes bytes from the account.
     pub fn ticket(self: &Arc<Self>, bytes: usize) -> Ticket {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.on_the_way.fetch_add(bytes, Ordering::AcqRel);
+        self.on_the_way.fetch_add(bytes, Ordering::SeqCst);
         Ticket(Arc::new(Taken {
             bytes,
             account: Arc::clone(self),
@@ -61,7 +61,7 @@ struct Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let before = self.account.on_the_way.fetch_sub(self.bytes, Ordering::AcqRel);
+        let before = self.account.on_the_way.fetch_sub(self.bytes, Ordering::SeqCst);
         if before >= self.account.limit && before - self.bytes < self.account.limit {
             self.account.owner.wake();
         }

@@ -127,14 +127,16 @@ impl<'scope> Dataflow<'scope> {
                     return false;
                 }
                 guard.run(|| {
-                    if node.takes_input() {
+                    let took_input = node.takes_input();
+                    if took_input {
                         node.frontier = meet_all(frontiers);
                         for (input, pull) in pullers.iter_mut().enumerate() {
-                            pull_all(pull, |batch, ticket| node.take(input, batch, ticket))?;
+                            pull_all(pull, &guard.abort, |batch, ticket| node.take(input, batch, ticket))?;
                         }
                     }
                     node.fire()?;
-                    if node.takes_input() && meet_all(frontiers) != node.frontier {
+                    if node.takes_input() && !took_input {
+                        // What came while it fired was left where it was.
                         waker.wake();
                     }
                     Ok(())
@@ -174,8 +176,11 @@ impl<'scope> Dataflow<'scope> {
                     return false;
                 }
                 guard.run(|| {
-                    for (input, pull) in pullers.iter_mut().enumerate() {
-                        pull_all(pull, |batch, ticket| task.batch(input, batch, ticket))?;
+                    let took_input = task.takes_input();
+                    if took_input {
+                        for (input, pull) in pullers.iter_mut().enumerate() {
+                            pull_all(pull, &guard.abort, |batch, ticket| task.batch(input, batch, ticket))?;
+                        }
                     }
                     let frontier = meet_all(frontiers);
                     let reached = frontier.map_or(Timestamp::MAX, |stamp| Timestamp(stamp.watermark));
@@ -192,6 +197,10 @@ impl<'scope> Dataflow<'scope> {
                                 watermark: earliest.min(reached).0,
                             });
                         }
+                    }
+                    if task.takes_input() && !took_input {
+                        // What came while it was full was left where it was.
+                        waker.wake();
                     }
                     Ok(())
                 });
@@ -258,13 +267,17 @@ impl<'scope> NodeBuilder<'scope> {
     }
 }
 
-/// Takes all that has arrived on an input. After a fault the rest is dropped: the generation ends.
+/// Takes all that has arrived on an input. After a fault, here or elsewhere, the rest is dropped: the generation ends.
 fn pull_all(
     pull: &mut Puller,
+    abort: &Abort,
     mut take: impl FnMut(wasmill_core::batch::Batch, Option<crate::credit::Ticket>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let mut result = Ok(());
     pull(&mut |parcel| {
+        if abort.is_set() {
+            return;
+        }
         if let (Ok(()), Some((batch, ticket))) = (&result, parcel.open()) {
             result = take(batch, ticket);
         }

@@ -9,6 +9,10 @@ use crate::credit::Ticket;
 
 /// One worker's part of a sink.
 pub trait SinkTask {
+    /// Whether it takes more input now. While it does not, what comes is left on the way, and holds back the producers.
+    /// Only [`Self::poll`] may turn it to true again.
+    fn takes_input(&self) -> bool;
+
     /// Takes a batch of an input. Its bytes count as on the way until the ticket is dropped.
     ///
     /// # Errors

@@ -32,14 +32,15 @@ impl Waker {
 
     /// Lets the task run soon.
     pub fn wake(&self) {
-        if !self.0.pending.swap(true, Ordering::AcqRel) {
+        if !self.0.pending.swap(true, Ordering::SeqCst) {
             (self.0.activate)();
         }
     }
 
-    /// The task runs now: a wake from here on counts again.
+    /// The task runs now: a wake from here on counts again. What the task looks at next is looked at after this, or a
+    /// wake between the two would be lost; hence one order for all (`SeqCst`), here and in the accounts.
     pub(crate) fn running(&self) {
-        self.0.pending.store(false, Ordering::Release);
+        self.0.pending.swap(false, Ordering::SeqCst);
     }
 
     #[cfg(test)]

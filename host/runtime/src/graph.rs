@@ -425,8 +425,9 @@ impl Job {
         Ok(dataflow.sink(node.id.as_str(), inputs, ports, |waker: Waker| {
             let abort: Abort = self.stop.abort().clone();
             let early = move || match abort.ending() {
-                Some(Ending::Failed(_)) => Early::Failed,
-                Some(Ending::Stopped) | None => Early::Stopped,
+                Some(Ending::Stopped) => Early::Stopped,
+                // Without an ending the worker is gone for a reason that nobody knows yet.
+                Some(Ending::Failed(_)) | None => Early::Failed,
             };
             self.tasks.spawn(
                 &self.stop,
@@ -486,6 +487,10 @@ struct Nothing {
 }
 
 impl SinkTask for Nothing {
+    fn takes_input(&self) -> bool {
+        true
+    }
+
     fn batch(&mut self, _: usize, _: Batch, _: Option<Ticket>) -> Result<(), Fault> {
         Err(Fault::fatal(
             Domain::Internal,

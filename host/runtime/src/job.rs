@@ -3,9 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use wasmill_component::Host;
 use wasmill_connector_api::registry::Registry;
@@ -51,6 +53,9 @@ pub enum Failure {
     Fault(Fault),
 }
 
+/// How long sources and sinks may take to end after the workers have.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Threads of the asynchronous side.
 const IO_THREADS: usize = 2;
 
@@ -72,6 +77,9 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
         io.spawn(async move {
             if signalled().await {
                 stop.stop();
+            }
+            if signalled().await {
+                stop.give_up();
             }
         });
     }
@@ -98,7 +106,15 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
     let ended = wasmill_engine::run(&engine, stop.abort(), move |dataflow| build.build(dataflow));
     // The graph is gone, and with it the writers' messages: they finish by themselves. Readers are told to.
     stop.end_waiting();
-    let asynchronous = io.block_on(tasks.join());
+    let asynchronous = io.block_on(async {
+        tokio::select! {
+            joined = tasks.join() => joined,
+            () = stop.given_up() => Err(unfinished("at the second signal")),
+            () = tokio::time::sleep_until(Instant::now() + STOP_TIMEOUT) => Err(unfinished("in time")),
+        }
+    });
+    // What still blocks, in a system outside, is left behind.
+    io.shutdown_background();
     match (ended, asynchronous) {
         (Ok(()), Ok(())) => Ok(()),
         (Err(Ending::Failed(fault)), _) | (_, Err(fault)) => Err(Failure::Fault(fault)),
@@ -108,6 +124,13 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
 
 fn internal(message: String) -> Failure {
     Failure::Fault(Fault::fatal(Domain::Internal, message))
+}
+
+fn unfinished(when: &str) -> Fault {
+    Fault::fatal(
+        Domain::External,
+        format!("the sinks had not finished {when}; what they had not yet written is lost"),
+    )
 }
 
 /// Waits for SIGINT or SIGTERM. False where signals cannot be waited for.
@@ -143,8 +166,15 @@ impl Tasks {
     /// Starts a task. Its fault ends the job.
     pub(crate) fn spawn(&self, stop: &Stop, task: impl Future<Output = Result<(), Fault>> + Send + 'static) {
         let stop = stop.clone();
+        // A task of its own, so that a panic in it ends the job too.
+        let inner = self.io.spawn(task);
         let handle = self.io.spawn(async move {
-            let result = task.await;
+            let result = inner.await.unwrap_or_else(|error| {
+                Err(Fault::fatal(
+                    Domain::Internal,
+                    format!("an I/O task ended badly: {error}"),
+                ))
+            });
             if let Err(fault) = &result {
                 stop.abort().end(Ending::Failed(fault.clone()));
             }

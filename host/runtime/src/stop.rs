@@ -11,6 +11,8 @@ use wasmill_engine::{Abort, Ending};
 #[derive(Clone, Debug)]
 pub struct Stop {
     flag: watch::Sender<bool>,
+    /// Nobody waits for the sinks any more.
+    given_up: watch::Sender<bool>,
     abort: Abort,
 }
 
@@ -19,6 +21,7 @@ impl Stop {
     pub fn new() -> Self {
         Self {
             flag: watch::Sender::new(false),
+            given_up: watch::Sender::new(false),
             abort: Abort::new(),
         }
     }
@@ -27,6 +30,17 @@ impl Stop {
     pub fn stop(&self) {
         self.abort.end(Ending::Stopped);
         self.flag.send_replace(true);
+    }
+
+    /// Ends the job at once: what sinks have not written is lost.
+    pub fn give_up(&self) {
+        self.given_up.send_replace(true);
+    }
+
+    pub(crate) async fn given_up(&self) {
+        let mut flag = self.given_up.subscribe();
+        // Cannot fail while `self` holds the sender.
+        drop(flag.wait_for(|given_up| *given_up).await);
     }
 
     pub(crate) fn abort(&self) -> &Abort {

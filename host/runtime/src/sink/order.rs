@@ -3,7 +3,8 @@
 //! A row is given out once the merged watermark M is above its max(t, w). No row that comes later can stand before it,
 //! since the W of later rows is at least M; so no row is ever dropped for being late.
 
-use std::collections::VecDeque;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, VecDeque};
 
 use wasmill_core::batch::{Batch, RowOf, interleave};
 use wasmill_core::time::Timestamp;
@@ -12,10 +13,13 @@ use wasmill_core::time::Timestamp;
 pub(crate) struct OrderBuffer {
     waiting: Vec<Waiting>,
     batch_rows: usize,
+    /// Rows below this may be given out.
+    watermark: Timestamp,
 }
 
-/// A batch, its rows sorted.
+/// A batch of an input, its rows sorted.
 struct Waiting {
+    input: usize,
     batch: Batch,
     /// Rows that are not yet given out, first to come first.
     rows: VecDeque<Row>,
@@ -29,11 +33,65 @@ struct Row {
     row: u32,
 }
 
+/// A row with all that decides on its place. Two streams may carry the same row of a source, so the input comes last.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    row: &'a Row,
+    batch: &'a Batch,
+    input: usize,
+}
+
+impl Place<'_> {
+    fn compare(self, other: Self) -> Ordering {
+        let by_time = (self.row.ready, self.row.time).cmp(&(other.row.ready, other.row.time));
+        by_time
+            .then_with(|| match (&self.batch.hidden().order, &other.batch.hidden().order) {
+                (Some(a), Some(b)) => {
+                    let base = |place: Self| place.batch.base_row(place.row.row as usize);
+                    a.compare(base(self), b, base(other))
+                }
+                _ => Ordering::Equal,
+            })
+            .then_with(|| self.input.cmp(&other.input))
+    }
+}
+
+/// The next row of a batch that waits, for the merge of all batches.
+struct Front<'a> {
+    place: Place<'a>,
+    /// Its batch, and which of the batch's rows it is.
+    index: usize,
+    at: usize,
+}
+
+impl Ord for Front<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place
+            .compare(other.place)
+            .then_with(|| (self.index, self.at).cmp(&(other.index, other.at)))
+    }
+}
+
+impl PartialOrd for Front<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Front<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Front<'_> {}
+
 impl OrderBuffer {
     pub(crate) fn new(batch_rows: usize) -> Self {
         Self {
             waiting: Vec::new(),
             batch_rows,
+            watermark: Timestamp::MIN,
         }
     }
 
@@ -42,7 +100,14 @@ impl OrderBuffer {
         self.waiting.iter().map(|waiting| waiting.batch.watermark_min())
     }
 
-    pub(crate) fn push(&mut self, batch: Batch) {
+    pub(crate) fn push(&mut self, input: usize, batch: Batch) {
+        // A few rows of a large batch do not keep all of it.
+        let few = batch.rows() * 4 < batch.hidden().times.len();
+        let batch = if few {
+            batch.gather(&(0..batch.rows() as u32).collect::<Vec<_>>())
+        } else {
+            batch
+        };
         let watermarks = batch.watermarks();
         let mut watermark = watermarks.cursor();
         let mut rows: Vec<Row> = (0..batch.rows())
@@ -55,51 +120,73 @@ impl OrderBuffer {
                 }
             })
             .collect();
-        rows.sort_by(|a, b| compare((a, &batch), (b, &batch)));
+        rows.sort_by(|a, b| {
+            let place = |row| Place {
+                row,
+                batch: &batch,
+                input,
+            };
+            place(a).compare(place(b))
+        });
         drop(watermarks);
         self.waiting.push(Waiting {
+            input,
             batch,
             rows: rows.into(),
         });
     }
 
-    /// Gives out the rows below the watermark, in batches.
-    pub(crate) fn drain(&mut self, to: Timestamp) -> Vec<Batch> {
-        let below = |row: &Row| to == Timestamp::MAX || row.ready < to.0;
-        let mut ready: Vec<(usize, Row)> = Vec::new();
-        for (index, waiting) in self.waiting.iter_mut().enumerate() {
-            while let Some(row) = waiting.rows.front().copied().filter(below) {
-                waiting.rows.pop_front();
-                ready.push((index, row));
-            }
+    /// Rows below `to` may be given out from here on.
+    pub(crate) fn rise(&mut self, to: Timestamp) {
+        self.watermark = to;
+    }
+
+    /// The next rows that may be given out, in one batch; `None` where there are none.
+    pub(crate) fn next_batch(&mut self) -> Option<Batch> {
+        let front = |index: usize, at: usize| {
+            let Waiting { input, batch, rows } = &self.waiting[index];
+            let row = rows.get(at)?;
+            let may_go = self.watermark == Timestamp::MAX || row.ready < self.watermark.0;
+            may_go.then_some(Reverse(Front {
+                place: Place {
+                    row,
+                    batch,
+                    input: *input,
+                },
+                index,
+                at,
+            }))
+        };
+        let mut fronts: BinaryHeap<_> = (0..self.waiting.len()).filter_map(|index| front(index, 0)).collect();
+        let mut given = vec![0; self.waiting.len()];
+        let mut rows = Vec::new();
+        while rows.len() < self.batch_rows
+            && let Some(Reverse(Front { place, index, at })) = fronts.pop()
+        {
+            rows.push(RowOf {
+                batch: place.batch,
+                row: place.row.row as usize,
+            });
+            given[index] = at + 1;
+            fronts.extend(front(index, at + 1));
         }
-        let waiting = &self.waiting;
-        ready.sort_by(|(i, a), (j, b)| compare((a, &waiting[*i].batch), (b, &waiting[*j].batch)));
-        let batches = ready
-            .chunks(self.batch_rows)
-            .map(|chunk| {
-                let rows: Vec<RowOf<'_>> = chunk
-                    .iter()
-                    .map(|(index, row)| RowOf {
-                        batch: &waiting[*index].batch,
-                        row: row.row as usize,
-                    })
-                    .collect();
-                interleave(&rows)
-            })
-            .collect();
-        self.waiting.retain(|waiting| !waiting.rows.is_empty());
-        for waiting in &mut self.waiting {
+        if rows.is_empty() {
+            return None;
+        }
+        let batch = interleave(&rows);
+        for (waiting, given) in self.waiting.iter_mut().zip(given) {
+            waiting.rows.drain(..given);
             waiting.compact();
         }
-        batches
+        self.waiting.retain(|waiting| !waiting.rows.is_empty());
+        Some(batch)
     }
 }
 
 impl Waiting {
     /// Lets go of a large batch of which little is left.
     fn compact(&mut self) {
-        if self.rows.len() * 4 > self.batch.rows() {
+        if self.rows.is_empty() || self.rows.len() * 4 > self.batch.hidden().times.len() {
             return;
         }
         let rows: Vec<u32> = self.rows.iter().map(|row| row.row).collect();
@@ -108,15 +195,6 @@ impl Waiting {
             row.row = at;
         }
     }
-}
-
-fn compare((a, in_a): (&Row, &Batch), (b, in_b): (&Row, &Batch)) -> std::cmp::Ordering {
-    (a.ready, a.time).cmp(&(b.ready, b.time)).then_with(|| {
-        let (Some(x), Some(y)) = (&in_a.hidden().order, &in_b.hidden().order) else {
-            return std::cmp::Ordering::Equal;
-        };
-        x.compare(in_a.base_row(a.row as usize), y, in_b.base_row(b.row as usize))
-    })
 }
 
 #[cfg(test)]
@@ -129,6 +207,11 @@ mod tests {
     use wasmill_core::id::{NodeId, PartitionName};
     use wasmill_core::order::{Order, source_origin};
     use wasmill_core::watermark::RowWatermarks;
+
+    fn drain(buffer: &mut OrderBuffer, to: i64) -> Vec<Batch> {
+        buffer.rise(Timestamp(to));
+        std::iter::from_fn(|| buffer.next_batch()).collect()
+    }
 
     /// A row of a partition: its event time and its W.
     type Planned = (i64, i64);
@@ -200,16 +283,33 @@ mod tests {
                 let rows = &partitions[partition];
                 let end = (next[partition] + cut).min(rows.len());
                 if end > next[partition] {
-                    buffer.push(batch(partition, next[partition], &rows[next[partition]..end]));
+                    buffer.push(0, batch(partition, next[partition], &rows[next[partition]..end]));
                     next[partition] = end;
                 }
                 let to_come = partitions.iter().zip(&next).filter_map(|(rows, &next)| rows.get(next));
                 let merged = to_come.map(|row| row.1).min().unwrap_or(i64::MAX);
-                out.extend(buffer.drain(Timestamp(merged)));
+                out.extend(drain(&mut buffer, merged));
             }
-            out.extend(buffer.drain(Timestamp::MAX));
+            out.extend(drain(&mut buffer, i64::MAX));
             prop_assert!(out.iter().all(|batch| batch.rows() <= batch_rows));
             prop_assert_eq!(ids(&out), expect);
+        }
+    }
+
+    #[test]
+    fn of_one_row_on_two_inputs_the_first_input_comes_first() {
+        for inputs in [[0, 1], [1, 0]] {
+            let mut buffer = OrderBuffer::new(10);
+            for input in inputs {
+                // The same place; the value tells the input.
+                let row = batch(0, 0, &[(5, 1)]);
+                let value = Column::Int64(Int64Array::from(vec![input as i64]));
+                buffer.push(
+                    input,
+                    row.with_columns([wasmill_core::batch::OutputColumn::Computed(value)]),
+                );
+            }
+            assert_eq!(ids(&drain(&mut buffer, i64::MAX)), [0, 1]);
         }
     }
 }

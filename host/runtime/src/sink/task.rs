@@ -62,7 +62,12 @@ impl Task {
         if let Some(message) = self.blocked.take() {
             return Ok(Some(message));
         }
-        match self.ready.pop_front() {
+        let ordered = self
+            .order
+            .as_mut()
+            .and_then(OrderBuffer::next_batch)
+            .map(|batch| (batch, None));
+        match ordered.or_else(|| self.ready.pop_front()) {
             Some((batch, ticket)) => self.encode(&batch, ticket, out).map(Some),
             None => Ok(self.input_ended.then_some(Message::Finish)),
         }
@@ -108,10 +113,15 @@ impl Task {
 }
 
 impl SinkTask for Task {
-    fn batch(&mut self, _input: usize, batch: Batch, ticket: Option<Ticket>) -> Result<(), Fault> {
+    /// Not while the writer has no room: else what waits for it would grow without bound.
+    fn takes_input(&self) -> bool {
+        self.blocked.is_none()
+    }
+
+    fn batch(&mut self, input: usize, batch: Batch, ticket: Option<Ticket>) -> Result<(), Fault> {
         match &mut self.order {
             // The buffer is state: what it holds is no longer on the way.
-            Some(order) => order.push(batch),
+            Some(order) => order.push(input, batch),
             None => self.ready.push_back((batch, ticket)),
         }
         Ok(())
@@ -119,8 +129,7 @@ impl SinkTask for Task {
 
     fn watermark(&mut self, to: Timestamp) -> Result<(), Fault> {
         if let Some(order) = &mut self.order {
-            self.ready
-                .extend(order.drain(to).into_iter().map(|batch| (batch, None)));
+            order.rise(to);
         }
         self.input_ended = to == Timestamp::MAX;
         Ok(())

@@ -73,7 +73,10 @@ pub(crate) async fn read(mut source: Box<dyn Source>, reading: Reading) -> Resul
             partitions.spawn(async move {
                 let result = read_partition(reader, index, piece_bytes, &reading).await;
                 drop(slot);
-                result.map_err(|fault| fault.at(&node))
+                result.map_err(|fault| {
+                    let message = format!("{name}: {}", fault.message);
+                    Fault { message, ..fault }.at(&node)
+                })
             });
         }
         while let Some(done) = partitions.try_join_next() {
@@ -132,9 +135,10 @@ async fn read_partition(
         let data = match read? {
             Read::Nothing => {
                 let since = *nothing_since.get_or_insert_with(Instant::now);
-                if idle_after.is_some_and(|idle_after| since.elapsed() >= idle_after) {
-                    shared.set_idle(index);
-                }
+                shared.found_nothing(
+                    index,
+                    idle_after.is_some_and(|idle_after| since.elapsed() >= idle_after),
+                );
                 if stopping.within(POLL_INTERVAL).await {
                     return Ok(());
                 }

@@ -51,6 +51,8 @@ struct Partition {
     ended: bool,
     /// A poll has found nothing for long: it does not hold the watermark back.
     idle: bool,
+    /// The last poll found nothing: it holds the watermark back, but nobody's reading.
+    quiet: bool,
     opened: bool,
     /// Told when a piece was taken.
     room: Arc<Notify>,
@@ -60,6 +62,11 @@ impl Partition {
     /// Ended, and everything of it stamped.
     fn is_finished(&self) -> bool {
         self.ended && self.next_stamp == self.next_read
+    }
+
+    /// All that there is was stamped, and a poll found no more.
+    fn awaits_data(&self) -> bool {
+        self.quiet && self.next_stamp == self.next_read
     }
 
     fn holds_back(&self) -> bool {
@@ -109,8 +116,9 @@ impl Shared {
 
     /// A partition was found. It joins at the watermark that the source has now.
     pub(crate) fn add_partition(&self, name: PartitionName) -> PartitionIndex {
-        let floor = self.published();
         let mut state = self.lock();
+        // Under the lock: nothing is stamped, and published, in between.
+        let floor = self.published();
         state.partitions.push(Partition {
             carry: Carry {
                 origin: source_origin(&self.plan.id, &name),
@@ -125,6 +133,7 @@ impl Shared {
             early: BTreeMap::new(),
             ended: false,
             idle: false,
+            quiet: false,
             opened: false,
             room: Arc::new(Notify::new()),
         });
@@ -165,9 +174,10 @@ impl Shared {
         let bytes = data.size_bytes();
         self.undecoded_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.metrics.read_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let floor = self.published();
         let mut state = self.lock();
+        let floor = self.published();
         let partition = &mut state.partitions[partition];
+        partition.quiet = false;
         if std::mem::take(&mut partition.idle) {
             partition.carry.watermark.resume(floor);
         }
@@ -191,10 +201,15 @@ impl Shared {
         self.wake_all();
     }
 
-    /// Polls have found nothing for the idle timeout.
-    pub(crate) fn set_idle(&self, partition: PartitionIndex) {
+    /// A poll has found nothing; `idle`: for the idle timeout.
+    pub(crate) fn found_nothing(&self, partition: PartitionIndex, idle: bool) {
         let mut state = self.lock();
-        state.partitions[partition].idle = true;
+        let at = &mut state.partitions[partition];
+        if at.quiet && at.idle == idle {
+            return;
+        }
+        at.quiet = true;
+        at.idle = idle;
         self.publish(&state);
         drop(state);
         self.wake_all();
@@ -209,7 +224,7 @@ impl Shared {
         let slowest = state
             .partitions
             .iter()
-            .filter(|partition| partition.opened && partition.holds_back())
+            .filter(|partition| partition.opened && partition.holds_back() && !partition.awaits_data())
             .map(|partition| partition.carry.watermark.current())
             .min();
         let limit = match (slowest, self.plan.node.watermark.align) {
@@ -447,11 +462,26 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_partition_holds_back_the_watermark_but_no_reader() {
+        let shared = shared(0, None, Some(100));
+        let (a, b) = (add(&shared, "a"), add(&shared, "b"));
+        shared.complete();
+        shared.put(a, piece(&[Some(10), Some(500)], 0), Timestamp(0));
+        shared.put(b, piece(&[Some(10)], 0), Timestamp(0));
+        run(&shared, &[]);
+        shared.put(a, piece(&[Some(501)], 2), Timestamp(0));
+        assert!(matches!(shared.take(), Taken::Nothing), "b may have more to read");
+        shared.found_nothing(b, false);
+        assert!(matches!(shared.take(), Taken::Piece(index, _) if index == a));
+        assert_eq!(shared.published(), Timestamp(10));
+    }
+
+    #[test]
     fn an_idle_partition_holds_nothing_back_and_resumes_at_its_floor() {
         let shared = shared(0, None, None);
         let (a, b) = (add(&shared, "a"), add(&shared, "b"));
         shared.complete();
-        shared.set_idle(b);
+        shared.found_nothing(b, true);
         shared.put(a, piece(&[Some(50)], 0), Timestamp(0));
         run(&shared, &[]);
         assert_eq!(shared.published(), Timestamp(50));

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use arrow_buffer::ScalarBuffer;
+
 use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::{Column, ColumnBuilder, Value};
 use wasmill_core::fault::{Domain, Fault};
@@ -57,33 +59,14 @@ pub(crate) struct Stamped {
 /// A record is invalid, and the source stops then.
 pub(crate) fn stamp(plan: &Plan, carry: &mut Carry, rows: Rows) -> Result<Stamped, Fault> {
     let first_line = rows.first_line.unwrap_or(carry.next_line);
-    let mut kept = Kept::with_capacity(rows.rows);
-    let mut dead = Vec::new();
-    let mut unreadable = rows.invalid.iter().peekable();
     let times = EventTimes::of(&plan.node, &rows, carry);
-    for row in 0..rows.rows {
-        while let Some(record) = unreadable.next_if(|record| record.rows_before as usize <= row) {
-            dead.push(DeadRecord::undecodable(
-                record,
-                &rows,
-                first_line,
-                carry.watermark.current(),
-            ));
+    let (kept, dead) = match all_valid(&times, &rows, &carry.watermark) {
+        Some((kept, after)) => {
+            carry.watermark = after;
+            (kept, Vec::new())
         }
-        let w = carry.watermark.current();
-        let judged = times.at(row).ok_or(Invalid::NoEventTime).and_then(|time| {
-            carry
-                .watermark
-                .observe(time)
-                .map(|()| time)
-                .map_err(|ahead| Invalid::Ahead(time, ahead))
-        });
-        match judged {
-            Ok(time) => kept.push(row, time, w),
-            Err(reason) => dead.push(DeadRecord::untimely(row, reason.to_string(), &rows, first_line, w)),
-        }
-    }
-    dead.extend(unreadable.map(|record| DeadRecord::undecodable(record, &rows, first_line, carry.watermark.current())));
+        None => judge(&times, &rows, &mut carry.watermark, first_line),
+    };
     carry.ingested = carry.ingested.max(rows.read_at);
     carry.next_line = first_line + u64::from(rows.line_count);
 
@@ -98,6 +81,69 @@ pub(crate) fn stamp(plan: &Plan, carry: &mut Carry, rows: Rows) -> Result<Stampe
         dead_letters,
         invalid,
     })
+}
+
+/// The rows of a block of which every one is valid, as nearly always, and the partition's watermark after it.
+fn all_valid(
+    times: &EventTimes<'_>,
+    rows: &Rows,
+    watermark: &PartitionWatermark,
+) -> Option<(Kept, PartitionWatermark)> {
+    if !rows.invalid.is_empty() {
+        return None;
+    }
+    let times = times.all(rows.rows)?;
+    let mut after = watermark.clone();
+    let mut w = after.current();
+    let mut watermarks = Vec::new();
+    let mut run_end = 0;
+    for (row, &time) in times.iter().enumerate() {
+        if after.rises_with(Timestamp(time)) {
+            after.observe(Timestamp(time)).ok()?;
+            if after.current() != w {
+                run_end = row as u32 + 1;
+                watermarks.push((run_end, w.0));
+                w = after.current();
+            }
+        }
+    }
+    if (run_end as usize) < times.len() {
+        watermarks.push((times.len() as u32, w.0));
+    }
+    let kept = Kept {
+        rows: None,
+        times,
+        watermarks,
+    };
+    Some((kept, after))
+}
+
+/// Judges each row of a block.
+fn judge(
+    times: &EventTimes<'_>,
+    rows: &Rows,
+    watermark: &mut PartitionWatermark,
+    first_line: u64,
+) -> (Kept, Vec<DeadRecord>) {
+    let mut kept = Keeping::default();
+    let mut dead = Vec::new();
+    let mut unreadable = rows.invalid.iter().peekable();
+    for row in 0..rows.rows {
+        while let Some(record) = unreadable.next_if(|record| record.rows_before as usize <= row) {
+            dead.push(DeadRecord::undecodable(record, rows, first_line, watermark.current()));
+        }
+        let w = watermark.current();
+        let judged = times.at(row).ok_or(Invalid::NoEventTime).and_then(|time| {
+            let observed = watermark.observe(time).map(|()| time);
+            observed.map_err(|ahead| Invalid::Ahead(time, ahead))
+        });
+        match judged {
+            Ok(time) => kept.push(row, time, w),
+            Err(reason) => dead.push(DeadRecord::untimely(row, reason.to_string(), rows, first_line, w)),
+        }
+    }
+    dead.extend(unreadable.map(|record| DeadRecord::undecodable(record, rows, first_line, watermark.current())));
+    (kept.finish(rows.rows), dead)
 }
 
 fn stop(plan: &Plan, carry: &Carry, record: &DeadRecord) -> Fault {
@@ -156,25 +202,35 @@ impl<'a> EventTimes<'a> {
             Self::Constant(time) => Some(*time),
         }
     }
+
+    /// The event time of every row, where each has one.
+    fn all(&self, rows: usize) -> Option<ScalarBuffer<i64>> {
+        use arrow_array::Array as _;
+        match self {
+            Self::Column(times) => (times.null_count() == 0).then(|| times.values().clone()),
+            Self::Constant(time) => Some(vec![time.0; rows].into()),
+        }
+    }
 }
 
 /// The valid rows of a block.
 struct Kept {
-    rows: Vec<u32>,
-    times: Vec<i64>,
+    /// Which they are; `None` for all.
+    rows: Option<Vec<u32>>,
+    times: ScalarBuffer<i64>,
     /// Runs of W: the row (among the kept) after the run, and the value.
     watermarks: Vec<(u32, i64)>,
 }
 
-impl Kept {
-    fn with_capacity(rows: usize) -> Self {
-        Self {
-            rows: Vec::with_capacity(rows),
-            times: Vec::with_capacity(rows),
-            watermarks: Vec::new(),
-        }
-    }
+/// Collects [`Kept`].
+#[derive(Default)]
+struct Keeping {
+    rows: Vec<u32>,
+    times: Vec<i64>,
+    watermarks: Vec<(u32, i64)>,
+}
 
+impl Keeping {
     fn push(&mut self, row: usize, time: Timestamp, w: Timestamp) {
         self.rows.push(row as u32);
         self.times.push(time.0);
@@ -185,6 +241,17 @@ impl Kept {
         }
     }
 
+    /// Of a block of so many rows.
+    fn finish(self, rows: usize) -> Kept {
+        Kept {
+            rows: (self.rows.len() < rows).then_some(self.rows),
+            times: self.times.into(),
+            watermarks: self.watermarks,
+        }
+    }
+}
+
+impl Kept {
     /// W of the kept rows from `start` to `end`.
     fn watermarks(&self, start: usize, end: usize) -> RowWatermarks {
         let first = self.watermarks.partition_point(|run| run.0 as usize <= start);
@@ -201,20 +268,20 @@ impl Kept {
 }
 
 fn batches(plan: &Plan, carry: &Carry, rows: Rows, kept: &Kept, first_line: u64) -> Vec<Batch> {
-    let all = kept.rows.len() == rows.rows;
     let columns = visible_columns(plan, carry, &rows, first_line);
     let columns: Vec<_> = columns
         .into_iter()
-        .map(|column| column.map(|column| if all { column } else { column.gather(&kept.rows) }))
+        .map(|column| match &kept.rows {
+            None => column,
+            Some(kept) => column.map(|column| column.gather(kept)),
+        })
         .collect();
-    let positions: Vec<u64> = if !plan.order {
-        Vec::new()
-    } else if all {
-        rows.positions
-    } else {
-        kept.rows.iter().map(|&row| rows.positions[row as usize]).collect()
+    let positions: ScalarBuffer<u64> = match &kept.rows {
+        _ if !plan.order => ScalarBuffer::default(),
+        None => rows.positions.into(),
+        Some(kept) => kept.iter().map(|&row| rows.positions[row as usize]).collect(),
     };
-    let total = kept.rows.len();
+    let total = kept.times.len();
     (0..total)
         .step_by(plan.batch_rows)
         .map(|start| {
@@ -224,11 +291,11 @@ fn batches(plan: &Plan, carry: &Carry, rows: Rows, kept: &Kept, first_line: u64)
                 None => Slot::Absent,
             });
             let hidden = Hidden {
-                times: kept.times[start..end].to_vec().into(),
+                times: kept.times.slice(start, end - start),
                 watermarks: kept.watermarks(start, end),
                 order: plan.order.then(|| Order::Positions {
                     origin: Arc::clone(&carry.origin),
-                    positions: positions[start..end].to_vec().into(),
+                    positions: positions.slice(start, end - start),
                 }),
             };
             Batch::new(slots.collect(), hidden)

@@ -3,6 +3,9 @@
 use wasmill_core::plan::WatermarkSpec;
 use wasmill_core::time::{Micros, Timestamp};
 
+/// The greatest W of a row. [`Timestamp::MAX`] means that no row comes any more.
+const LAST: Timestamp = Timestamp(i64::MAX - 1);
+
 /// W of a partition. It never falls.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionWatermark {
@@ -34,8 +37,16 @@ impl PartitionWatermark {
 
     /// W just before the next row.
     pub(crate) fn current(&self) -> Timestamp {
-        self.greatest
-            .map_or(self.floor, |greatest| greatest.before(self.delay).max(self.floor))
+        let reached = self
+            .greatest
+            .map_or(self.floor, |greatest| greatest.before(self.delay).max(self.floor));
+        reached.min(LAST)
+    }
+
+    /// Whether a row of this event time moves the watermark, or is too far ahead.
+    #[inline]
+    pub(crate) fn rises_with(&self, time: Timestamp) -> bool {
+        self.greatest.is_none_or(|greatest| time > greatest)
     }
 
     /// Takes a row's event time into account.
@@ -88,6 +99,13 @@ mod tests {
         assert!(watermark.observe(Timestamp(1006)).is_err());
         assert_eq!(watermark.current(), Timestamp(5));
         watermark.observe(Timestamp(1005)).expect("just within the bound");
+    }
+
+    #[test]
+    fn a_row_at_the_end_of_time_does_not_end_the_input() {
+        let mut watermark = PartitionWatermark::new(&spec(0, None), Timestamp::MIN);
+        watermark.observe(Timestamp::MAX).expect("no bound");
+        assert_eq!(watermark.current(), Timestamp(i64::MAX - 1));
     }
 
     #[test]

@@ -417,3 +417,44 @@ proptest! {
         prop_assert_eq!(decoder_rows(&decode(&columns, line.as_bytes())), [expect]);
     }
 }
+
+#[test]
+fn a_record_that_is_nested_too_deep_is_invalid() {
+    let nested = |depth: usize| {
+        let arrays = depth - 1;
+        format!(
+            "{{\"a\":1,\"s\":\"\\\"[[[\",\"z\":{}{}}}\n",
+            "[".repeat(arrays),
+            "]".repeat(arrays)
+        )
+    };
+    for data_type in [DataType::Int64, DataType::Json] {
+        let text = [nested(128), nested(129), nested(400_000)].concat();
+        let columns = [column("a", DataType::Int64, true), column("z", data_type, true)];
+        let columns = if data_type == DataType::Json {
+            &columns[..]
+        } else {
+            &columns[..1]
+        };
+        let decoded = decode(columns, text.as_bytes());
+        let reason = "is nested deeper than 128 arrays and objects";
+        assert_eq!(reasons(&decoded), [(1, Some(151), reason), (2, Some(151), reason)]);
+        assert_eq!(decoded.rows, 1);
+    }
+    let wide = format!("{{\"a\":1,\"z\":[{}[]]}}\n", "[],".repeat(1_000));
+    assert_eq!(
+        decoder_rows(&decode(&[column("a", DataType::Int64, true)], wide.as_bytes())),
+        [["1"]]
+    );
+    for unclosed in ["[".repeat(200_000), "{\"a\":".repeat(200_000), "[\"".repeat(200_000)] {
+        let decoded = decode(&[column("a", DataType::Int64, true)], unclosed.as_bytes());
+        assert_eq!(decoded.invalid.len(), 1);
+    }
+}
+
+#[test]
+fn a_bad_string_of_backslashes_is_found_in_linear_time() {
+    let text = format!("{{\"a\":\"{}\\\"\"}}\n", "\\\\".repeat(2_000_000));
+    let decoded = decode(&[column("a", DataType::Int64, true)], text.as_bytes());
+    assert_eq!(decoded.invalid[0].byte_column, Some(6));
+}

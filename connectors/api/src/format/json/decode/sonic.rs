@@ -114,13 +114,17 @@ impl Scanner for SonicScanner {
             // Messages may be cut within a character, so that only all of them together are text.
             let known = text.and_then(|text| text.get(range));
             let read = match known.map_or_else(|| simdutf8::compat::from_utf8(bytes), Ok) {
-                Ok(text) => match escapes.then(|| wrong_escape(text)).flatten() {
-                    None => self.record(text, rows),
-                    Some(at) => Err(Invalid::record(
-                        byte_column(text, at),
-                        "is not JSON: \\u stands before four hexadecimal digits",
-                    )),
-                },
+                Ok(text) => {
+                    if let Some(at) = escapes.then(|| wrong_escape(text)).flatten() {
+                        let reason = "is not JSON: \\u stands before four hexadecimal digits";
+                        Err(Invalid::record(byte_column(text, at), reason))
+                    } else if let Some(at) = too_deep(bytes) {
+                        let reason = format!("is nested deeper than {DEPTH_MAX} arrays and objects");
+                        Err(Invalid::record(byte_column(text, at), reason))
+                    } else {
+                        self.record(text, rows)
+                    }
+                }
                 Err(error) => {
                     let at = error.valid_up_to() as u32 + 1;
                     Err(Invalid::record(Some(at), "is not JSON: a byte is not valid UTF-8"))
@@ -153,6 +157,52 @@ fn wrong_escape(text: &str) -> Option<usize> {
     None
 }
 
+/// How deep arrays and objects may stand in each other: sonic-rs skips a value with a call for each, and the stack ends
+/// somewhere.
+const DEPTH_MAX: usize = 128;
+
+/// The first bracket that opens more than [`DEPTH_MAX`].
+#[inline]
+fn too_deep(record: &[u8]) -> Option<usize> {
+    if record.len() <= DEPTH_MAX {
+        return None;
+    }
+    let count = |bracket| memchr::memchr_iter(bracket, record).count();
+    if count(b'{') + count(b'[') <= DEPTH_MAX {
+        return None;
+    }
+    find_too_deep(record)
+}
+
+/// Reads a text that may be no JSON as a parser does up to what is wrong with it.
+#[cold]
+fn find_too_deep(record: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = record.get(at) {
+        match byte {
+            b'"' => at = string_end(record, at + 1)?,
+            b'[' | b'{' if depth == DEPTH_MAX => return Some(at),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The quote that ends the string whose content begins at `at`.
+fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
 /// The byte of the line, from 1; `None` in a later line of a message.
 fn byte_column(text: &str, at: usize) -> Option<u32> {
     let at = at.min(text.len());
@@ -165,13 +215,13 @@ fn value_start(text: &[u8], end: usize) -> usize {
     let end = end.min(text.len());
     match text[..end].last() {
         Some(b'"') => {
-            let mut at = end - 1;
-            while at > 0 {
-                at -= 1;
-                let escapes = text[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
-                if text[at] == b'"' && escapes % 2 == 0 {
-                    return at;
+            let mut before = end - 1;
+            while let Some(quote) = memchr::memrchr(b'"', &text[..before]) {
+                let escapes = text[..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
+                if escapes % 2 == 0 {
+                    return quote;
                 }
+                before = quote - escapes;
             }
             0
         }

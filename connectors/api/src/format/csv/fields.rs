@@ -103,20 +103,6 @@ impl Dialect {
             };
         }
     }
-
-    /// Where the record that begins at `start` ends, with its line end; `None` where the bytes end first.
-    fn record_end(self, bytes: &[u8], start: usize) -> Option<usize> {
-        let mut at = start;
-        loop {
-            let field = self.field(bytes, at);
-            at = field.next;
-            match field.ended_by {
-                EndedBy::Delimiter => {}
-                EndedBy::Line => return Some(at),
-                EndedBy::Bytes => return None,
-            }
-        }
-    }
 }
 
 fn without_return(bytes: &[u8], start: usize, end: usize) -> usize {
@@ -127,48 +113,132 @@ fn without_return(bytes: &[u8], start: usize, end: usize) -> usize {
     }
 }
 
+/// How far a record was walked, so that no byte is looked at again when more of them come.
+#[derive(Debug, Default)]
+struct Walk {
+    at: usize,
+    inside: Inside,
+}
+
+/// What stands before the place that a walk has reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Inside {
+    /// The end of a field, or nothing.
+    #[default]
+    Between,
+    /// The beginning of text without quotes around it.
+    Plain,
+    /// The beginning of quoted text.
+    Quoted,
+}
+
+impl Walk {
+    /// Goes on to the end of the record, with its line end; `None` where the bytes end first. The same bytes must come
+    /// again, with more behind them.
+    fn record_end(&mut self, dialect: Dialect, bytes: &[u8]) -> Option<usize> {
+        loop {
+            match (self.inside, dialect.quote) {
+                (Inside::Between, quote) => {
+                    let first = *bytes.get(self.at)?;
+                    if Some(first) == quote {
+                        self.at += 1;
+                        self.inside = Inside::Quoted;
+                    } else {
+                        self.inside = Inside::Plain;
+                    }
+                }
+                (Inside::Quoted, Some(quote)) => {
+                    let close = memchr::memchr(quote, &bytes[self.at..]).map(|len| self.at + len);
+                    self.at = close.unwrap_or(bytes.len());
+                    // Only the next byte says whether this is a doubled quote.
+                    if *bytes.get(self.at + 1)? == quote {
+                        self.at += 2;
+                    } else {
+                        self.at += 1;
+                        self.inside = Inside::Plain;
+                    }
+                }
+                (Inside::Plain | Inside::Quoted, _) => {
+                    let end = memchr::memchr2(dialect.delimiter, b'\n', &bytes[self.at..]).map(|len| self.at + len);
+                    self.at = end.unwrap_or(bytes.len());
+                    let end = *bytes.get(self.at)?;
+                    self.at += 1;
+                    self.inside = Inside::Between;
+                    if end == b'\n' {
+                        return Some(self.at);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Finds records, and the header before them.
 #[derive(Debug)]
 pub(super) struct CsvFramer {
     dialect: Dialect,
     header: bool,
+    walk: Walk,
+    /// Where the header begins, as far as is known.
+    header_start: usize,
 }
 
 impl CsvFramer {
     pub(super) fn new(dialect: Dialect, header: bool) -> Self {
-        Self { dialect, header }
+        Self {
+            dialect,
+            header,
+            walk: Walk::default(),
+            header_start: 0,
+        }
     }
 }
 
 impl Framer for CsvFramer {
     fn prologue(&mut self, bytes: &[u8], end_of_partition: bool) -> Prologue {
-        let Some(mut at) = mark_len(bytes, end_of_partition) else {
+        let Some(mark) = mark_len(bytes, end_of_partition) else {
             return Prologue::Unknown;
         };
         if !self.header {
-            return Prologue::Ends(at);
+            return Prologue::Ends(mark);
+        }
+        if self.header_start == 0 && self.walk.at == 0 {
+            self.header_start = mark;
+            self.walk.at = mark;
         }
         loop {
-            match self.dialect.record_end(bytes, at) {
-                Some(end) if is_blank(&bytes[at..end]) => at = end,
-                Some(end) => return Prologue::Ends(end),
-                None if end_of_partition => return Prologue::Ends(bytes.len()),
+            let end = match self.walk.record_end(self.dialect, bytes) {
+                Some(end) if is_blank(&bytes[self.header_start..end]) => {
+                    self.header_start = end;
+                    continue;
+                }
+                Some(end) => end,
+                None if end_of_partition => bytes.len(),
                 None => return Prologue::Unknown,
-            }
+            };
+            self.walk = Walk::default();
+            return Prologue::Ends(end);
         }
     }
 
     fn whole_records(&mut self, bytes: &[u8], end_of_partition: bool) -> usize {
         if end_of_partition {
+            self.walk = Walk::default();
             return bytes.len();
         }
-        if self.dialect.is_unquoted(bytes) {
-            return memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+        let walked = self.walk.at;
+        if self.walk.inside != Inside::Quoted
+            && self.dialect.is_unquoted(&bytes[walked..])
+            && let Some(len) = memchr::memrchr(b'\n', &bytes[walked..])
+        {
+            self.walk = Walk::default();
+            return walked + len + 1;
         }
         let mut whole = 0;
-        while let Some(end) = self.dialect.record_end(bytes, whole) {
+        while let Some(end) = self.walk.record_end(self.dialect, bytes) {
             whole = end;
         }
+        self.walk.at -= whole;
         whole
     }
 }

@@ -305,6 +305,20 @@ fn oracle(text: &[u8]) -> Vec<Vec<String>> {
         .collect()
 }
 
+#[test]
+fn an_open_quote_and_a_long_line_are_framed_in_linear_time() {
+    let field = "x,\n\"\"".repeat(600_000);
+    let text = format!("1,\"{field}\"\n2,3\n4");
+    for header in [true, false] {
+        let config = Config {
+            header,
+            ..Config::default()
+        };
+        let (prologue, blocks) = framed_in_pieces(Csv::framer(&config), text.as_bytes(), 97);
+        assert!([prologue, blocks.concat()].concat() == text.as_bytes());
+    }
+}
+
 proptest! {
     /// Where the crate `csv` and RFC 4180 agree: quotes stand only around whole fields, and no carriage return alone.
     #[test]

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,15 +37,121 @@ impl Timestamp {
 /// RFC 3339 cannot write (a year outside 0000 to 9999) is written as its number of microseconds.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(point) if point >= EARLIEST_WRITABLE => write!(f, "{point}"),
-            _ => write!(f, "{}us", self.0),
+        let mut text = Vec::new();
+        if TimestampWriter::new().write(self.0, &mut text).is_ok() {
+            f.write_str(&String::from_utf8_lossy(&text))
+        } else {
+            write!(f, "{}us", self.0)
         }
     }
 }
 
-/// 0000-01-01T00:00:00Z.
-const EARLIEST_WRITABLE: jiff::Timestamp = jiff::Timestamp::constant(-62_167_219_200, 0);
+/// Writes timestamps in RFC 3339 in UTC, with as many digits of the second as they need.
+///
+/// ```
+/// # use wasmill_core::time::TimestampWriter;
+/// let mut text = Vec::new();
+/// TimestampWriter::new().write(1_500_000, &mut text)?;
+/// assert_eq!(text, b"1970-01-01T00:00:01.5Z");
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TimestampWriter {
+    /// The day that was written last, and its text with the `T`.
+    day: i64,
+    date: [u8; 11],
+}
+
+impl TimestampWriter {
+    /// The microseconds of 0000-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z: what RFC 3339 can write.
+    pub const RANGE: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+
+    /// A writer that has written nothing.
+    pub fn new() -> Self {
+        let mut writer = Self { day: 0, date: [0; 11] };
+        writer.turn_to(0);
+        writer
+    }
+
+    /// Appends the point that is `micros` after 1970-01-01T00:00:00Z.
+    ///
+    /// # Errors
+    /// Nothing was written: RFC 3339 has no years outside 0000 to 9999.
+    #[inline]
+    pub fn write(&mut self, micros: i64, out: &mut Vec<u8>) -> Result<(), String> {
+        if !Self::RANGE.contains(&micros) {
+            return Err("is a timestamp outside of the years 0000 to 9999".to_owned());
+        }
+        let day = micros.div_euclid(MICROS_PER_DAY);
+        if day != self.day {
+            self.turn_to(day);
+        }
+        let of_day = micros.rem_euclid(MICROS_PER_DAY);
+        let (second, fraction) = (of_day / 1_000_000, of_day % 1_000_000);
+        let mut text = [0_u8; 27];
+        text[..11].copy_from_slice(&self.date);
+        put_two(&mut text, 11, second / 3_600);
+        text[13] = b':';
+        put_two(&mut text, 14, second / 60 % 60);
+        text[16] = b':';
+        put_two(&mut text, 17, second % 60);
+        let mut len = 19;
+        if fraction != 0 {
+            text[19] = b'.';
+            put_two(&mut text, 20, fraction / 10_000);
+            put_two(&mut text, 22, fraction / 100 % 100);
+            put_two(&mut text, 24, fraction % 100);
+            len = 26;
+            while text[len - 1] == b'0' {
+                len -= 1;
+            }
+        }
+        text[len] = b'Z';
+        // A copy whose length the compiler knows is a few instructions, another is a call.
+        let end = out.len() + len + 1;
+        out.extend_from_slice(&text);
+        out.truncate(end);
+        Ok(())
+    }
+
+    fn turn_to(&mut self, day: i64) {
+        let (year, month, day_of_month) = civil_from_days(day);
+        self.day = day;
+        self.date = *b"0000-00-00T";
+        put_two(&mut self.date, 0, year / 100);
+        put_two(&mut self.date, 2, year % 100);
+        put_two(&mut self.date, 5, month);
+        put_two(&mut self.date, 8, day_of_month);
+    }
+}
+
+impl Default for TimestampWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[inline]
+fn put_two(text: &mut [u8], at: usize, value: i64) {
+    text[at] = b'0' + (value / 10) as u8;
+    text[at + 1] = b'0' + (value % 10) as u8;
+}
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// Year, month and day of a day after 1970-01-01, by Howard Hinnant's algorithm of that name.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
 
 /// A length of time in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -193,6 +300,14 @@ mod tests {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp(1_500_000).to_string(), "1970-01-01T00:00:01.5Z");
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(Timestamp(-62_167_219_200_000_000).to_string(), "0000-01-01T00:00:00Z");
+        assert_eq!(Timestamp(-62_167_219_200_000_001).to_string(), "-62167219200000001us");
+        // The last 26 hours are beyond what jiff knows.
+        assert_eq!(
+            Timestamp(253_402_300_799_999_999).to_string(),
+            "9999-12-31T23:59:59.999999Z"
+        );
+        assert_eq!(Timestamp(253_402_300_800_000_000).to_string(), "253402300800000000us");
         assert_eq!(Timestamp::MAX.to_string(), "9223372036854775807us");
     }
 

@@ -195,10 +195,12 @@ fn time(reader: &Reader<'_>) -> TimeSpec {
 /// `time-zone`: a name of the time zone database.
 pub(super) fn time_zone(reader: &Reader<'_>) -> Option<String> {
     let word = reader.word("time-zone")?;
-    if jiff::tz::TimeZone::get(&word.text).is_ok() {
+    // Not the machine's own: all machines agree.
+    let zones = jiff::tz::TimeZoneDatabase::bundled();
+    if zones.get(&word.text).is_ok() {
         return Some(word.text);
     }
-    let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+    let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
     let help = match suggest(&word.text, names.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean \"{meant}\"?"),
         None => "use a name of the IANA time zone database, such as \"Europe/Berlin\"; UTC is the default".to_owned(),

@@ -87,6 +87,7 @@ impl SourceConnector for Source {
             discover_every: Micros::SECOND,
             replay: Replay::Replayable,
             irreproducible: None,
+            reads: Vec::new(),
         })
     }
 

@@ -67,6 +67,10 @@ pub struct SourceDescription {
     pub replay: Replay,
     /// Why two runs may read different records or partitions, where that is so.
     pub irreproducible: Option<String>,
+    /// What it reads, as far as it is there now, in the words of
+    /// [`SinkDescription::target`](crate::sink::SinkDescription::target): a sink of the same connector that writes to
+    /// one of these is refused.
+    pub reads: Vec<String>,
 }
 
 /// What a source yields.

@@ -97,6 +97,50 @@ pub(crate) fn find(folder: &Folder, patterns: &[String]) -> Result<Vec<Found>, E
     Ok(found.into_iter().map(|(name, path)| Found { name, path }).collect())
 }
 
+/// As [`find`], where each name that is no pattern must be that of a file.
+///
+/// # Errors
+/// As [`find`]; such a file is not there, or is no regular file.
+pub(crate) fn find_all(folder: &Folder, patterns: &[String]) -> Result<Vec<Found>, Error> {
+    for text in patterns {
+        if let Ok(Pattern::Literal(path)) = Pattern::new(folder, text) {
+            let metadata = fs::metadata(&path).map_err(Error::io("open", &path))?;
+            if !metadata.is_file() {
+                return Err(Error::NotRegular { path });
+            }
+        }
+    }
+    find(folder, patterns)
+}
+
+/// The one name of a file that may have many: without links, `.` and `..`, from the folder of the topology on where it
+/// stands in it. What is not there yet is named as it will be.
+pub(crate) fn canonical_name(folder: &Folder, path: &Path) -> Result<String, Error> {
+    let folder = Folder::new(canonical(folder.path()));
+    name_of(&folder, &canonical(path))
+}
+
+/// Follows the links of the longest part of a path that is there.
+fn canonical(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in path.ancestors() {
+        if let Ok(real) = there.canonicalize() {
+            let rest = path.strip_prefix(there).expect("it is an ancestor");
+            let mut named = real;
+            for component in rest.components() {
+                match component {
+                    Component::ParentDir => {
+                        named.pop();
+                    }
+                    other => named.push(other),
+                }
+            }
+            return named;
+        }
+    }
+    path
+}
+
 /// A path from the folder of the topology on, where it stands in it; without `.` in it.
 pub(crate) fn name_of(folder: &Folder, path: &Path) -> Result<String, Error> {
     let plain = normalized(path);

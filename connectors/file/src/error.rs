@@ -64,6 +64,12 @@ pub enum Error {
         /// The limit.
         max: u64,
     },
+    /// A pipe, a device or a folder stands where a file should: write what it gives into a file.
+    #[error("{} is not a regular file", path.display())]
+    NotRegular {
+        /// What stands there.
+        path: PathBuf,
+    },
     /// A name cannot be shown as text: rename the file.
     #[error("the name of {} is not UTF-8", path.display())]
     NameNotUtf8 {
@@ -91,9 +97,11 @@ impl Error {
     fn domain(&self) -> Domain {
         match self {
             Self::Panicked => Domain::Internal,
-            Self::Exists { .. } | Self::OutOfSequence { .. } | Self::NameNotUtf8 { .. } | Self::TooLong { .. } => {
-                Domain::User
-            }
+            Self::Exists { .. }
+            | Self::OutOfSequence { .. }
+            | Self::NameNotUtf8 { .. }
+            | Self::NotRegular { .. }
+            | Self::TooLong { .. } => Domain::User,
             _ => Domain::External,
         }
     }

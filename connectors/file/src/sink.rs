@@ -5,7 +5,7 @@ mod parts;
 mod single;
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 
@@ -13,6 +13,7 @@ use wasmill_connector_api::config::{ConfigProblem, Folder};
 use wasmill_connector_api::sink::{self, Chunk, SinkConnector, SinkContext, SinkDescription, Writers};
 use wasmill_core::fault::Fault;
 
+use crate::client::canonical_name;
 use crate::config::{IfExists, SinkConfig};
 use crate::error::{Error, reason};
 
@@ -114,25 +115,10 @@ fn problems(config: &SinkConfig, path: &Path) -> Vec<ConfigProblem> {
     problems
 }
 
-/// The path without `.` and `..`, from the folder of the topology on where it stands in it, so that one file has one
-/// name.
+/// The path by the one name that the file has, also where links lead to it.
 fn target(config: &SinkConfig, folder: &Folder) -> String {
-    let plain = |path: &Path| {
-        let mut plain = PathBuf::new();
-        for component in path.components() {
-            match component {
-                Component::CurDir => {}
-                Component::ParentDir => {
-                    plain.pop();
-                }
-                other => plain.push(other),
-            }
-        }
-        plain
-    };
-    let path = plain(&folder.resolve(&config.path));
-    let short = path.strip_prefix(plain(folder.path())).unwrap_or(&path);
-    short.display().to_string()
+    let path = folder.resolve(&config.path);
+    canonical_name(folder, &path).unwrap_or_else(|_| path.display().to_string())
 }
 
 impl Sink {

@@ -20,7 +20,7 @@ use wasmill_core::id::PartitionName;
 use wasmill_core::schema::DataType;
 use wasmill_core::time::Micros;
 
-use crate::client::{Content, Found, Identity, Pattern, find, identity};
+use crate::client::{Content, Found, Identity, Pattern, canonical_name, find, find_all, identity};
 use crate::config::{Files, SourceConfig};
 use crate::error::{Error, reason};
 
@@ -63,6 +63,9 @@ impl SourceConnector for Source {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let reads = find(folder, &config.path.0)
+            .and_then(|found| found.iter().map(|file| canonical_name(folder, &file.path)).collect())
+            .map_err(|error| vec![ConfigProblem::at("path", Fault::from(error).message)])?;
         let appearing = config.follow && config.files == Files::Parallel;
         Ok(SourceDescription {
             yields: Yields::Bytes,
@@ -73,6 +76,7 @@ impl SourceConnector for Source {
             irreproducible: appearing.then(|| {
                 "files that appear later join when they are found; `files = \"sequence\"` fixes their order".to_owned()
             }),
+            reads,
         })
     }
 
@@ -120,6 +124,10 @@ fn path_problem(config: &SourceConfig, folder: &Folder, text: &str) -> Option<Co
                 Some(problem(format!("there is no file \"{text}\"")).help(missing_help(folder, &path)))
             }
             Err(error) => Some(problem(format!("cannot look at \"{text}\": {}", reason(&error)))),
+            Ok(metadata) if !metadata.is_file() => Some(
+                problem(format!("\"{text}\" is not a regular file"))
+                    .help("a pipe or a device cannot be read again from a position; write what it gives into a file"),
+            ),
             Ok(_) => None,
         },
         Ok(Pattern::Glob(_)) if config.follow => None,
@@ -163,9 +171,15 @@ impl source::Source for Source {
     async fn discover(&mut self) -> Result<Discovery, Fault> {
         let folder = self.context.folder.clone();
         let patterns = self.config.path.0.clone();
-        let found = tokio::task::spawn_blocking(move || find(&folder, &patterns))
-            .await
-            .map_err(|_| Error::Panicked)??;
+        let all_there = !self.config.follow;
+        let look = move || {
+            if all_there {
+                find_all(&folder, &patterns)
+            } else {
+                find(&folder, &patterns)
+            }
+        };
+        let found = tokio::task::spawn_blocking(look).await.map_err(|_| Error::Panicked)??;
         let new: Vec<Found> = found
             .into_iter()
             .filter(|file| !self.known_names.contains(&file.name))
@@ -321,6 +335,8 @@ impl Work {
         if self.open.is_none() && !self.open_next()? {
             return Ok(if self.config.follow { Read::Nothing } else { Read::End });
         }
+        // Asked before the read: what is appended before the next file appears belongs to this one.
+        let more = self.files.get(self.number + 1).is_some();
         let open = self.open.as_mut().expect("a file was opened");
         let start = open.position;
         let bytes = open.read(bytes_max, self.config.follow)?;
@@ -333,7 +349,6 @@ impl Work {
                 metadata: Arc::clone(&open.metadata),
             }));
         }
-        let more = self.files.get(self.number + 1).is_some();
         if self.config.follow && !more {
             return Ok(Read::Nothing);
         }

@@ -315,6 +315,39 @@ async fn a_file_that_vanished_is_a_fault() {
     );
 }
 
+#[tokio::test]
+async fn a_file_that_vanished_before_it_was_looked_for_is_a_fault() {
+    let folder = folder(&[("a", b"1\n"), ("b", b"2\n")]);
+    let mut source = open(folder.path(), &json!({ "path": ["a", "b"] }), 1);
+    fs::remove_file(folder.path().join("a")).unwrap();
+    assert_eq!(
+        source.discover().await.unwrap_err().message,
+        format!("cannot open {}/a: no such file or directory", folder.path().display())
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_read_has_the_name_that_a_sink_has_for_it() {
+    use wasmill_connector_api::sink::SinkConnector;
+
+    let folder = folder(&[("in/x.txt", b"1\n"), ("in/y.txt", b"2\n")]);
+    std::os::unix::fs::symlink("in", folder.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("in/x.txt", folder.path().join("x")).unwrap();
+    let reads = |path: &str| describe(folder.path(), &json!({ "path": path })).unwrap().reads;
+    assert_eq!(reads("link/*"), ["in/x.txt", "in/y.txt"]);
+    assert_eq!(reads("x"), ["in/x.txt"]);
+    let target = |path: &str| {
+        let config = decode(&json!({ "path": path })).unwrap();
+        let described = wasmill_connector_file::Sink::describe(&config, &Folder::new(folder.path()));
+        described.unwrap().target
+    };
+    for path in ["x", "in/x.txt", "./link/../in/x.txt", "link/x.txt"] {
+        assert_eq!(target(path), "in/x.txt", "{path}");
+    }
+    assert_eq!(target("link/new/z.txt"), "in/new/z.txt");
+}
+
 #[test]
 fn what_cannot_be_read_is_a_problem_of_the_configuration() {
     let dir = folder(&[("in/a.csv", b""), ("in/b.csv", b""), ("odd[1].csv", b"")]);
@@ -341,6 +374,17 @@ fn what_cannot_be_read_is_a_problem_of_the_configuration() {
     assert_eq!(
         problem(&json!({ "path": "in" })),
         both("\"in\" is a folder", "for the files in it: \"in/*\"")
+    );
+    assert_eq!(
+        problem(&json!({ "path": "/dev/null" })),
+        both(
+            "\"/dev/null\" is not a regular file",
+            "a pipe or a device cannot be read again from a position; write what it gives into a file"
+        )
+    );
+    assert_eq!(
+        problem(&json!({ "path": "/dev/null", "follow": true })).0,
+        "\"/dev/null\" is not a regular file"
     );
     assert_eq!(problem(&json!({ "path": [] })).0, "the list is empty");
     assert_eq!(

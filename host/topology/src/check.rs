@@ -56,11 +56,13 @@ pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Optio
         streams: Vec::new(),
         ports: BTreeMap::new(),
         targets: Vec::new(),
+        read: Vec::new(),
         unsteady: Vec::new(),
     };
     for &at in &wiring.order {
         checker.node(at);
     }
+    checker.overwritten();
     checker.unread();
     if world.problems.any() {
         return None;
@@ -89,6 +91,8 @@ struct Checker<'a> {
     ports: BTreeMap<usize, Ports>,
     /// What sinks write to, with the connector.
     targets: Vec<(String, String, usize)>,
+    /// What sources read, with the connector, by their place in the specification.
+    read: Vec<(String, Vec<String>, usize)>,
     /// Sources that may read differently on each run, as their connectors say.
     unsteady: Vec<Irreproducible>,
 }

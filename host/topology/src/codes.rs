@@ -70,6 +70,8 @@ codes! {
     UNFED = "T0111", "nothing reaches this sink";
     /// Two sinks would write over one another.
     SAME_TARGET = "T0112", "two sinks write to the same place";
+    /// A sink would write over what a source of the same topology reads, also by way of a link.
+    OWN_SOURCE = "T0113", "a sink writes to what a source reads";
 
     /// No connector of this name is in this binary.
     UNKNOWN_CONNECTOR = "T0201", "a connector does not exist";

@@ -128,6 +128,27 @@ impl Checker<'_> {
             .push((sink.connector.text.clone(), description.target.clone(), at));
     }
 
+    /// Refuses sinks that would write over what a source reads.
+    pub(super) fn overwritten(&self) {
+        for (connector, target, sink) in &self.targets {
+            let reader = self
+                .read
+                .iter()
+                .find(|(reading, read, _)| reading == connector && read.contains(target));
+            let Some((_, _, source)) = reader else { continue };
+            let (sink, source) = (&self.topology.nodes[*sink], &self.topology.nodes[*source]);
+            self.problems().push(
+                Diagnostic::error(
+                    codes::OWN_SOURCE,
+                    format!("{} would write over what {} reads", sink.name, source.name),
+                )
+                .at(&sink.id_place, format!("this one writes to {target}"))
+                .at(&source.id_place, "and this one reads it")
+                .help("let the sink write to another place"),
+            );
+        }
+    }
+
     fn format_exists(&self, sink: &Sink) -> bool {
         let Some(spec) = &sink.format else { return false };
         let found = self.world.registry.find_format(&spec.name.text).is_some();

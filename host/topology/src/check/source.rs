@@ -65,6 +65,8 @@ impl Checker<'_> {
             }
             return None;
         };
+        self.read
+            .push((source.connector.text.clone(), description.reads.clone(), at));
         if let (Some(reason), Some(id)) = (&description.irreproducible, &node.id) {
             self.unsteady.push(Irreproducible {
                 node: id.clone(),

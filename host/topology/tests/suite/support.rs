@@ -76,7 +76,7 @@ impl SourceConnector for FileSource {
     const NAME: &'static str = "file";
     type Config = FileSourceConfig;
 
-    fn describe(config: &FileSourceConfig, _folder: &Folder) -> Result<SourceDescription, Vec<ConfigProblem>> {
+    fn describe(config: &FileSourceConfig, folder: &Folder) -> Result<SourceDescription, Vec<ConfigProblem>> {
         if !config.path.starts_with("input/") {
             let problem = ConfigProblem::at("path", format!("no file matches {}", config.path));
             return Err(vec![problem.help("relative paths start at the folder of the topology")]);
@@ -95,6 +95,7 @@ impl SourceConnector for FileSource {
             irreproducible: config
                 .follow
                 .then(|| "which files are found when depends on the run".to_owned()),
+            reads: vec![folder.resolve(&config.path).display().to_string()],
         })
     }
 
@@ -132,6 +133,7 @@ impl SourceConnector for Generator {
             replay: Replay::Replayable,
             discover_every: Micros::SECOND,
             irreproducible: None,
+            reads: Vec::new(),
         })
     }
 

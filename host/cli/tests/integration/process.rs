@@ -133,7 +133,7 @@ impl Running {
         let mut before = None;
         for _ in 0..LIMIT.as_millis() / LOOK.as_millis() {
             let now = self.processor_ticks();
-            if before == Some(now) {
+            if now > 0 && before == Some(now) {
                 return;
             }
             before = Some(now);

@@ -146,6 +146,10 @@ struct Count {
 }
 
 impl SinkTask for Count {
+    fn takes_input(&self) -> bool {
+        true
+    }
+
     fn batch(&mut self, _: usize, batch: Batch, _: Option<Ticket>) -> Result<(), Fault> {
         self.rows += black_box(batch).rows();
         Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::timeout;
 
 use wasmill_component::Host;
 use wasmill_connector_api::registry::Registry;
@@ -108,9 +108,8 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
     stop.end_waiting();
     let asynchronous = io.block_on(async {
         tokio::select! {
-            joined = tasks.join() => joined,
+            joined = timeout(STOP_TIMEOUT, tasks.join()) => joined.unwrap_or_else(|_| Err(unfinished("in time"))),
             () = stop.given_up() => Err(unfinished("at the second signal")),
-            () = tokio::time::sleep_until(Instant::now() + STOP_TIMEOUT) => Err(unfinished("in time")),
         }
     });
     // What still blocks, in a system outside, is left behind.

@@ -3,6 +3,12 @@
 //! Each test has a folder of its own. Nothing sleeps: a test waits for a line, for an exit, or for a process to come to
 //! rest, each with a limit after which it fails.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "all of this is tests: what goes wrong fails one, and a bound is shown beside its check"
+)]
+
 mod backpressure;
 mod broken;
 mod closed;

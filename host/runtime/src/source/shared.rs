@@ -47,31 +47,40 @@ struct Partition {
     next_stamp: u64,
     /// Decoded before their turn.
     early: BTreeMap<u64, Rows>,
-    /// Nothing is read any more.
-    ended: bool,
-    /// A poll has found nothing for long: it does not hold the watermark back.
-    idle: bool,
-    /// The last poll found nothing: it holds the watermark back, but nobody's reading.
-    quiet: bool,
-    opened: bool,
+    reading: Reading,
     /// Told when a piece was taken.
     room: Arc<Notify>,
+}
+
+/// How the reading of a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// It was found, and is not opened yet.
+    Ahead,
+    /// There may be more to read at once.
+    Open,
+    /// The last poll found nothing: it holds the watermark back, but nobody's reading.
+    Quiet,
+    /// Polls have found nothing for long: it does not hold the watermark back.
+    Idle,
+    /// Nothing is read any more.
+    Ended,
 }
 
 impl Partition {
     /// Ended, and everything of it stamped.
     fn is_finished(&self) -> bool {
-        self.ended && self.next_stamp == self.next_read
+        self.reading == Reading::Ended && self.next_stamp == self.next_read
     }
 
     /// All that there is was stamped, and a poll found no more.
     fn awaits_data(&self) -> bool {
-        self.quiet && self.next_stamp == self.next_read
+        matches!(self.reading, Reading::Quiet | Reading::Idle) && self.next_stamp == self.next_read
     }
 
     fn holds_back(&self) -> bool {
         let nothing_open = self.next_stamp == self.next_read;
-        !(nothing_open && (self.ended || self.idle))
+        !(nothing_open && matches!(self.reading, Reading::Ended | Reading::Idle))
     }
 }
 
@@ -131,10 +140,7 @@ impl Shared {
             next_read: 0,
             next_stamp: 0,
             early: BTreeMap::new(),
-            ended: false,
-            idle: false,
-            quiet: false,
-            opened: false,
+            reading: Reading::Ahead,
             room: Arc::new(Notify::new()),
         });
         state.partitions.len() - 1
@@ -150,7 +156,7 @@ impl Shared {
     }
 
     pub(crate) fn opened(&self, partition: PartitionIndex) {
-        self.lock().partitions[partition].opened = true;
+        self.lock().partitions[partition].reading = Reading::Open;
     }
 
     /// Waits until another piece of the partition may be read.
@@ -177,8 +183,7 @@ impl Shared {
         let mut state = self.lock();
         let floor = self.published();
         let partition = &mut state.partitions[partition];
-        partition.quiet = false;
-        if std::mem::take(&mut partition.idle) {
+        if std::mem::replace(&mut partition.reading, Reading::Open) == Reading::Idle {
             partition.carry.watermark.resume(floor);
         }
         let sequence = partition.next_read;
@@ -195,7 +200,7 @@ impl Shared {
     /// The partition has ended.
     pub(crate) fn end(&self, partition: PartitionIndex) {
         let mut state = self.lock();
-        state.partitions[partition].ended = true;
+        state.partitions[partition].reading = Reading::Ended;
         self.publish(&state);
         drop(state);
         self.wake_all();
@@ -205,11 +210,10 @@ impl Shared {
     pub(crate) fn found_nothing(&self, partition: PartitionIndex, idle: bool) {
         let mut state = self.lock();
         let at = &mut state.partitions[partition];
-        if at.quiet && at.idle == idle {
+        let reading = if idle { Reading::Idle } else { Reading::Quiet };
+        if std::mem::replace(&mut at.reading, reading) == reading {
             return;
         }
-        at.quiet = true;
-        at.idle = idle;
         self.publish(&state);
         drop(state);
         self.wake_all();
@@ -224,7 +228,9 @@ impl Shared {
         let slowest = state
             .partitions
             .iter()
-            .filter(|partition| partition.opened && partition.holds_back() && !partition.awaits_data())
+            .filter(|partition| {
+                partition.reading != Reading::Ahead && partition.holds_back() && !partition.awaits_data()
+            })
             .map(|partition| partition.carry.watermark.current())
             .min();
         let limit = match (slowest, self.plan.node.watermark.align) {

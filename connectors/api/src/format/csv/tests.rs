@@ -1,3 +1,5 @@
+//! CSV against a second reader, and what neither may accept.
+
 use proptest::prelude::*;
 
 use wasmill_core::column::Value;

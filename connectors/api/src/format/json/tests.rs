@@ -1,3 +1,5 @@
+//! JSON against a second reader, and what neither may accept.
+
 use proptest::prelude::*;
 
 use wasmill_core::plan::{TimestampFormat, TimestampUnit};

@@ -516,6 +516,16 @@ impl<T: Plain + OutputValue<Builder = FixedBuilder>> ColumnData for Values<T> {
     }
 }
 
+/// A column without a row.
+pub(crate) fn no_values(spec: &ColumnSpec) -> wit::Column {
+    match spec.data_type {
+        DataType::Utf8 | DataType::Binary | DataType::Json => VariableBuilder::default().finish(),
+        DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::Timestamp => {
+            FixedBuilder::default().finish()
+        }
+    }
+}
+
 pub(crate) fn misfit(port: &str, spec: &ColumnSpec, len: usize, rows: usize) -> Failure {
     Failure::new(format!(
         "column `{}` of port `{port}` has {len} values for {rows} rows",

@@ -7,7 +7,7 @@ use crate::{
     bindings::types as wit,
     buffer,
     fault::Failure,
-    output::{OutputColumns, OutputRow, Shape, WholeColumns, misfit},
+    output::{OutputColumns, OutputRow, Shape, WholeColumns, misfit, no_values},
     types::ColumnSpec,
 };
 
@@ -357,8 +357,12 @@ impl<S: Shape, const PASS: bool> AnyPort for Port<S, PASS> {
             Some(whole) => whole,
             None => self.emitted.into_rows(rows),
         };
-        let computed = S::finish(self.values, selected.count(rows))
+        let mut computed = S::finish(self.values, selected.count(rows))
             .map_err(|(at, len)| misfit(name, &S::COLUMNS[at], len, selected.count(rows)))?;
+        if computed.is_empty() && selected.count(rows) == 0 {
+            // The operator has set nothing: no rows.
+            computed = S::COLUMNS.iter().map(no_values).collect();
+        }
         Ok(PortRows {
             rows: selected.into_wit(),
             computed,

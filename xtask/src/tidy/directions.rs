@@ -16,7 +16,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("wasmill-connector-stdout", CONNECTOR),
     ("wasmill-component", &["wasmill-core"]),
     ("wasmill-engine", &["wasmill-core"]),
-    ("wasmill-operators", &["wasmill-core"]),
+    ("wasmill-state", &["wasmill-core"]),
+    ("wasmill-operators", &["wasmill-core", "wasmill-state"]),
     ("wasmill-topology", &["wasmill-core", "wasmill-connector-api"]),
     (
         "wasmill-runtime",
@@ -26,6 +27,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "wasmill-component",
             "wasmill-engine",
             "wasmill-operators",
+            "wasmill-state",
         ],
     ),
     ("wasmill-plugin-build", &[]),

@@ -1,0 +1,315 @@
+//! An ordered map of bytes to bytes, in memory or on disk.
+//!
+//! Both backends hold the same entries in the same order, that of their keys as bytes, whatever was written when. The
+//! disk backend bounds memory, not results. A store is scratch: nothing of it is meant to survive the process, and what
+//! is on disk is removed with it. Everything that can fail does so because of the disk; a store in memory never fails.
+
+mod memory;
+
+use std::ops::{Bound, ControlFlow};
+use std::path::Path;
+
+use wasmill_core::fault::Fault;
+
+use memory::Memory;
+
+/// One subtask's entries.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use wasmill_state::{Direction, Span, Store};
+///
+/// # fn main() -> Result<(), wasmill_core::fault::Fault> {
+/// let mut store = Store::memory();
+/// store.put(b"a 2", b"two")?;
+/// store.put(b"a 1", b"one")?;
+/// store.put(b"b", b"other")?;
+/// assert_eq!(store.get(b"a 1", |value| value.len())?, Some(3));
+///
+/// let mut seen = Vec::new();
+/// store.scan(Span::Prefix(b"a "), Direction::Backwards, |key, value| {
+///     seen.push((key.to_vec(), value.to_vec()));
+///     Ok(ControlFlow::Continue(()))
+/// })?;
+/// assert_eq!(seen[0], (b"a 2".to_vec(), b"two".to_vec()));
+///
+/// store.remove_range(Span::Prefix(b"a "))?;
+/// assert_eq!(store.first(Span::All, Direction::Forwards)?, Some((b"b".to_vec(), b"other".to_vec())));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    backend: Backend,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Memory(Memory),
+}
+
+/// Which keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span<'a> {
+    /// All.
+    All,
+    /// Those that begin with these bytes, these bytes themselves too.
+    Prefix(&'a [u8]),
+    /// Those between two bounds, in the order of bytes. Bounds that cross each other hold nothing.
+    Between(Bound<&'a [u8]>, Bound<&'a [u8]>),
+}
+
+/// A key and its value, copied.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// From where a scan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the least key on.
+    Forwards,
+    /// From the greatest key on.
+    Backwards,
+}
+
+impl Store {
+    /// A store that holds everything in memory.
+    pub fn memory() -> Self {
+        Self {
+            backend: Backend::Memory(Memory::default()),
+        }
+    }
+
+    /// A store in `folder`, which is emptied first and removed when the store is dropped. About `memory_bytes` are held
+    /// in memory: what was written last, and what is read most.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written.
+    pub fn disk(folder: &Path, memory_bytes: u64) -> Result<Self, Fault> {
+        let _ = (folder, memory_bytes);
+        Ok(Self::memory())
+    }
+
+    /// What `read` makes of the value at `key`; `None` where there is none.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    #[inline]
+    pub fn get<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Fault> {
+        match &self.backend {
+            Backend::Memory(memory) => Ok(memory.get(key).map(read)),
+        }
+    }
+
+    /// Sets the value at `key`, whether there was one or not.
+    ///
+    /// # Errors
+    /// The disk cannot be written.
+    #[inline]
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        match &mut self.backend {
+            Backend::Memory(memory) => {
+                memory.put(key, value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes the entry at `key`, where there is one.
+    ///
+    /// # Errors
+    /// The disk cannot be written.
+    pub fn remove(&mut self, key: &[u8]) -> Result<(), Fault> {
+        match &mut self.backend {
+            Backend::Memory(memory) => {
+                memory.remove(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes every entry of a span.
+    ///
+    /// # Errors
+    /// The disk cannot be read or written.
+    pub fn remove_range(&mut self, span: Span<'_>) -> Result<(), Fault> {
+        let mut scratch = Vec::new();
+        let Some(bounds) = span.bounds(&mut scratch) else {
+            return Ok(());
+        };
+        match &mut self.backend {
+            Backend::Memory(memory) => {
+                memory.remove_range(bounds);
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows the entries of a span, one after the other, until there are no more or `visit` breaks off.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or what `visit` returned.
+    pub fn scan(
+        &self,
+        span: Span<'_>,
+        direction: Direction,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>,
+    ) -> Result<(), Fault> {
+        let mut scratch = Vec::new();
+        let Some(bounds) = span.bounds(&mut scratch) else {
+            return Ok(());
+        };
+        match &self.backend {
+            Backend::Memory(memory) => memory.scan(bounds, direction, &mut visit),
+        }
+    }
+
+    /// Puts the first entries of a span into `page`, which is emptied first: at most `entries_max`, and no more than one
+    /// above `bytes_max`. Whether there are more of them.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub fn page(
+        &self,
+        span: Span<'_>,
+        direction: Direction,
+        entries_max: usize,
+        bytes_max: usize,
+        page: &mut Page,
+    ) -> Result<bool, Fault> {
+        page.clear();
+        let mut more = false;
+        self.scan(span, direction, |key, value| {
+            if page.len() == entries_max || page.bytes.len() > bytes_max {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            page.push(key, value);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(more)
+    }
+
+    /// The first entry of a span.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub fn first(&self, span: Span<'_>, direction: Direction) -> Result<Option<Entry>, Fault> {
+        let mut found = None;
+        self.scan(span, direction, |key, value| {
+            found = Some((key.to_vec(), value.to_vec()));
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(found)
+    }
+
+    /// Whether there is no entry.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub fn is_empty(&self) -> Result<bool, Fault> {
+        Ok(self.first(Span::All, Direction::Forwards)?.is_none())
+    }
+
+    /// About how many bytes the store takes, in memory and on disk together.
+    pub fn size_bytes(&self) -> u64 {
+        match &self.backend {
+            Backend::Memory(memory) => memory.size_bytes(),
+        }
+    }
+}
+
+/// Bounds that do not cross each other.
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// What a scan shows entries to.
+type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>;
+
+impl<'a> Span<'a> {
+    /// The bounds of the span, `None` where nothing can be between them. `scratch` holds a bound where it has to be
+    /// made.
+    fn bounds<'s>(self, scratch: &'s mut Vec<u8>) -> Option<Bounds<'s>>
+    where
+        'a: 's,
+    {
+        match self {
+            Self::All => Some((Bound::Unbounded, Bound::Unbounded)),
+            Self::Prefix(prefix) => {
+                scratch.extend_from_slice(prefix);
+                let end = if increment(scratch) {
+                    Bound::Excluded(&scratch[..])
+                } else {
+                    Bound::Unbounded
+                };
+                Some((Bound::Included(prefix), end))
+            }
+            Self::Between(from, to) => {
+                let crossed = match (from, to) {
+                    (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+                    (Bound::Included(from), Bound::Included(to)) => from > to,
+                    (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => {
+                        from >= to
+                    }
+                };
+                (!crossed).then_some((from, to))
+            }
+        }
+    }
+}
+
+/// Makes of a prefix the least bytes that are greater than everything that begins with it. Whether there are any.
+fn increment(prefix: &mut Vec<u8>) -> bool {
+    while let Some(last) = prefix.pop() {
+        if last < u8::MAX {
+            prefix.push(last + 1);
+            return true;
+        }
+    }
+    false
+}
+
+/// Some entries of a store, copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    bytes: Vec<u8>,
+    /// Where each key and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Page {
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The key and the value of an entry.
+    ///
+    /// # Panics
+    /// There are not so many.
+    pub fn entry(&self, index: usize) -> (&[u8], &[u8]) {
+        let start = if index == 0 { 0 } else { self.ends[index - 1].1 };
+        let (key_end, end) = self.ends[index];
+        (&self.bytes[start..key_end], &self.bytes[key_end..end])
+    }
+
+    /// The entries in the order in which the scan met them.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        (0..self.len()).map(|index| self.entry(index))
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((key_end, self.bytes.len()));
+    }
+}

@@ -1,0 +1,131 @@
+//! The stores of a job, as its topology wants them: in memory, or in folders of their own under one that is locked.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::id::{NodeId, WorkerIndex};
+use wasmill_core::plan::{StateBackend, StateSettings};
+
+use crate::store::Store;
+
+/// The folder in the one that the topology names.
+const FOLDER: &str = "wasmill-state";
+/// The file in it that a running job holds.
+const LOCK: &str = "lock";
+/// A store on disk has at least this much memory, however many share what the topology grants: less makes every write a
+/// write to the disk.
+const STORE_MEMORY_MIN_BYTES: u64 = 1 << 20;
+
+/// Opens stores.
+#[derive(Debug)]
+pub struct Stores {
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory,
+    Disk(Scratch),
+}
+
+/// The folder of a running job.
+#[derive(Debug)]
+struct Scratch {
+    folder: PathBuf,
+    memory_bytes: u64,
+    /// Held for as long as the stores are.
+    _lock: File,
+}
+
+impl Stores {
+    /// The stores of a job that opens `count` of them at most. Working state on disk is in the folder `wasmill-state` of
+    /// the settings' path, or of `default_folder`. What an earlier job has left there is removed, and so is the folder
+    /// in the end.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or another job works in it.
+    pub fn new(settings: &StateSettings, default_folder: &Path, count: usize) -> Result<Self, Fault> {
+        let place = match settings.backend {
+            StateBackend::Memory => Place::Memory,
+            StateBackend::Disk => {
+                let parent = settings.path.as_deref().unwrap_or(default_folder);
+                let share = settings.memory_bytes / count.max(1) as u64;
+                Place::Disk(Scratch::new(&parent.join(FOLDER), share.max(STORE_MEMORY_MIN_BYTES))?)
+            }
+        };
+        Ok(Self { place })
+    }
+
+    /// All stores in memory.
+    pub fn memory() -> Self {
+        Self { place: Place::Memory }
+    }
+
+    /// The store of a subtask, empty.
+    ///
+    /// # Errors
+    /// Its folder cannot be made or written.
+    pub fn open(&self, node: &NodeId, worker: WorkerIndex) -> Result<Store, Fault> {
+        match &self.place {
+            Place::Memory => Ok(Store::memory()),
+            Place::Disk(scratch) => {
+                let folder = scratch.folder.join(format!("{node}-{}", worker.0));
+                Store::disk(&folder, scratch.memory_bytes).map_err(|fault| fault.at(node))
+            }
+        }
+    }
+
+    /// How many bytes a store may hold in memory; `None`: as many as it has.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        match &self.place {
+            Place::Memory => None,
+            Place::Disk(scratch) => Some(scratch.memory_bytes),
+        }
+    }
+}
+
+impl Scratch {
+    fn new(folder: &Path, memory_bytes: u64) -> Result<Self, Fault> {
+        let failed = |error: &io::Error| {
+            let message = format!(
+                "the folder of working state {} cannot be used: {error}",
+                folder.display()
+            );
+            Fault::fatal(Domain::External, message)
+        };
+        fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+        let lock = File::create(folder.join(LOCK)).map_err(|error| failed(&error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!(
+                    "another job keeps its working state in {}; give this one a `path` of its own in [state]",
+                    folder.display()
+                );
+                return Err(Fault::fatal(Domain::User, message));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(&error)),
+        }
+        for entry in fs::read_dir(folder).map_err(|error| failed(&error))? {
+            let entry = entry.map_err(|error| failed(&error))?;
+            if entry.file_type().map_err(|error| failed(&error))?.is_dir() {
+                fs::remove_dir_all(entry.path()).map_err(|error| failed(&error))?;
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            memory_bytes,
+            _lock: lock,
+        })
+    }
+}
+
+impl Drop for Scratch {
+    /// What cannot be removed is removed by the next job that works here.
+    fn drop(&mut self) {
+        drop(fs::remove_file(self.folder.join(LOCK)));
+        drop(fs::remove_dir(&self.folder));
+    }
+}

@@ -63,6 +63,7 @@ pub(crate) fn bids(total: usize, rows: usize) -> Vec<Batch> {
             times: times.into(),
             watermarks: RowWatermarks::Constant(watermark),
             order: None,
+            kinds: None,
         };
         let columns: Vec<Column> = builders.map(ColumnBuilder::finish).into();
         batches.push(Batch::new(columns.into_iter().map(Slot::Base).collect(), hidden));

@@ -10,11 +10,11 @@ use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::Column;
 use wasmill_core::id::{NodeId, NodeIndex};
 use wasmill_core::operator::{Emit, Operator, Step};
-use wasmill_core::plan::{AggregateFunction, AggregateNode, OnFault, Stream, WindowNode};
+use wasmill_core::plan::{AggregateFunction, AggregateNode, OnFault, Stream, WindowFrame, WindowNode};
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
-use wasmill_core::window::{Alignment, Late, WindowSpec};
+use wasmill_core::window::{Alignment, WindowSpec, Windows};
 use wasmill_operators::{Window, WindowLimits, WindowPorts};
 
 use crate::Run;
@@ -104,6 +104,7 @@ fn batches(shape: Shape, keys: u64) -> Vec<Batch> {
             times: times.into(),
             watermarks: RowWatermarks::Constant(at(0) - JITTER),
             order: None,
+            kinds: None,
         };
         let column = Column::Int64(Int64Array::new(values.into(), None));
         batches.push(Batch::new(vec![Slot::Base(column)], hidden));
@@ -163,21 +164,21 @@ fn advance(window: &mut Window, to: Timestamp, out: &mut Sum) -> Result<(), Fail
 fn window(shape: Shape) -> Result<Window, Failure> {
     let alignment = Alignment::default();
     let node = WindowNode {
-        key: vec![0],
-        window: if shape.size == shape.every {
-            WindowSpec::Tumbling {
-                size: shape.size,
-                alignment,
-            }
-        } else {
-            WindowSpec::Sliding {
-                size: shape.size,
-                every: shape.every,
-                alignment,
-            }
-        },
-        allowed_lateness: Micros::ZERO,
-        late: Late::Drop,
+        frame: WindowFrame::new(
+            vec![0],
+            Windows::Aligned(if shape.size == shape.every {
+                WindowSpec::Tumbling {
+                    size: shape.size,
+                    alignment,
+                }
+            } else {
+                WindowSpec::Sliding {
+                    size: shape.size,
+                    every: shape.every,
+                    alignment,
+                }
+            }),
+        ),
         aggregates: vec![AggregateNode {
             outputs: vec![Field::required("bids", DataType::Int64)],
             function: AggregateFunction::Builtin(Builtin::Count(None)),
@@ -219,6 +220,7 @@ fn stream(name: &str, columns: &[(&str, DataType)]) -> Stream {
         schema: Schema::new(fields).expect("the names differ"),
         live: vec![true; columns.len()],
         order: false,
+        changelog: false,
     }
 }
 

@@ -133,8 +133,14 @@ pub(crate) fn json(plan: &Plan) -> Value {
 fn kind(node: &Node) -> &'static str {
     match &node.kind {
         NodeKind::Source(_) => "source",
-        NodeKind::Transform(_) => "operator",
-        NodeKind::Window(_) => "window",
+        NodeKind::Transform(_) | NodeKind::Keyed(_) => "operator",
+        NodeKind::Window(_) | NodeKind::Content(_) => "window",
+        NodeKind::Join(_) => "join",
+        NodeKind::Lookup(_) => "lookup",
+        NodeKind::Union => "union",
+        NodeKind::Deduplicate(_) => "deduplicate",
+        NodeKind::Top(_) => "top",
+        NodeKind::Split(_) => "split",
         NodeKind::Sink(_) => "sink",
     }
 }
@@ -143,7 +149,7 @@ fn connector(node: &Node) -> Option<&str> {
     match &node.kind {
         NodeKind::Source(source) => Some(&source.connector.name),
         NodeKind::Sink(sink) => Some(&sink.connector.name),
-        NodeKind::Transform(_) | NodeKind::Window(_) => None,
+        _ => None,
     }
 }
 

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wasmill_core::aggregate::{Aggregate, AggregateDescription};
+use wasmill_core::content::ContentDescription;
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::NodeId;
+use wasmill_core::keyed::KeyedDescription;
 use wasmill_core::plugin::{Describer, Limits, PluginError, PluginRef, World};
+use wasmill_core::schema::Field;
 use wasmill_core::time::Micros;
 use wasmill_core::transform::{InputDescription, Transform, TransformDescription};
 
@@ -230,5 +233,33 @@ impl Describer for Host {
         limits: &Limits,
     ) -> Result<AggregateDescription, PluginError> {
         describe::aggregate(&mut self.describing(plugin, limits)?, config, input)
+    }
+
+    fn keyed(
+        &self,
+        plugin: &PluginRef,
+        _config: &str,
+        _inputs: &[InputDescription],
+        _key: &[Field],
+        _limits: &Limits,
+    ) -> Result<KeyedDescription, PluginError> {
+        Err(PluginError::NotServed {
+            path: plugin.path.clone(),
+            world: "keyed",
+        })
+    }
+
+    fn content(
+        &self,
+        plugin: &PluginRef,
+        _config: &str,
+        _input: &InputDescription,
+        _key: &[Field],
+        _limits: &Limits,
+    ) -> Result<ContentDescription, PluginError> {
+        Err(PluginError::NotServed {
+            path: plugin.path.clone(),
+            world: "window",
+        })
     }
 }

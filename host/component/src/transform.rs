@@ -431,6 +431,7 @@ fn retimed(batch: Batch, retime: &Retime, rows: &Rows, live: bool, rejects: &mut
         times,
         watermarks: batch.watermarks().before(retime.lag.0),
         order: batch.order().map(Cow::into_owned),
+        kinds: batch.kinds().map(|kinds| kinds.into_owned().into()),
     };
     let batch = if live {
         batch

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow_buffer::ScalarBuffer;
 
 use crate::column::{Column, ColumnBuilder, Value, gather_values};
+use crate::kind::{Kind, Kinds};
 use crate::order::Order;
 use crate::schema::DataType;
 use crate::watermark::RowWatermarks;
@@ -39,6 +40,8 @@ pub struct Hidden {
     pub watermarks: RowWatermarks,
     /// Each row's place, where something downstream asks for it.
     pub order: Option<Order>,
+    /// What each row does, in a changelog; `None`: every row is an insert.
+    pub kinds: Option<Kinds>,
 }
 
 /// Rows that travel together. Cheap to clone.
@@ -78,6 +81,10 @@ impl Batch {
         debug_assert!(
             hidden.order.as_ref().is_none_or(|o| o.len() == base_rows),
             "a place per base row"
+        );
+        debug_assert!(
+            hidden.kinds.as_ref().is_none_or(|kinds| kinds.len() == base_rows),
+            "a kind per base row"
         );
         debug_assert!(
             selection.as_ref().is_none_or(|s| s.is_sorted_by(|a, b| a < b)),
@@ -165,6 +172,22 @@ impl Batch {
         })
     }
 
+    /// What a logical row does.
+    pub fn kind(&self, row: usize) -> Kind {
+        self.hidden.kinds.as_ref().map_or(Kind::Insert, |kinds| {
+            Kind::from_byte(kinds[self.base_row(row)]).expect("a byte of kinds is that of a kind")
+        })
+    }
+
+    /// What the logical rows do, a byte each; `None`: every row is an insert.
+    pub fn kinds(&self) -> Option<Cow<'_, [u8]>> {
+        let kinds = self.hidden.kinds.as_ref()?;
+        Some(match &self.selection {
+            None => Cow::Borrowed(kinds),
+            Some(selection) => Cow::Owned(gather_values(kinds, selection)),
+        })
+    }
+
     /// A visible column in logical rows.
     ///
     /// # Panics
@@ -218,6 +241,11 @@ impl Batch {
             times: gather_values(&self.hidden.times, &base).into(),
             watermarks: self.hidden.watermarks.gather(&base),
             order: self.hidden.order.as_ref().map(|order| places(order, &base)),
+            kinds: self
+                .hidden
+                .kinds
+                .as_ref()
+                .map(|kinds| gather_values(kinds, &base).into()),
         };
         Self::new(slots.collect(), hidden)
     }
@@ -329,10 +357,18 @@ pub fn interleave(rows: &[RowOf<'_>]) -> Batch {
             _ => unreachable!("a builder of binary values makes a binary column"),
         }
     });
+    let is_changelog = rows.iter().any(|of| of.batch.hidden.kinds.is_some());
+    let kinds = is_changelog.then(|| {
+        rows.iter()
+            .map(|of| of.batch.kind(of.row).byte())
+            .collect::<Vec<_>>()
+            .into()
+    });
     let hidden = Hidden {
         times: rows.iter().map(|of| of.batch.time(of.row)).collect::<Vec<_>>().into(),
         watermarks: RowWatermarks::from_values(&watermarks),
         order,
+        kinds,
     };
     Batch::new(slots.collect(), hidden)
 }
@@ -351,6 +387,7 @@ mod tests {
             times: values.to_vec().into(),
             watermarks: RowWatermarks::from_values(values),
             order: None,
+            kinds: None,
         };
         Batch::new(vec![Slot::Base(ints(values)), Slot::Absent], hidden)
     }

@@ -291,6 +291,7 @@ mod tests {
             times: vec![0; 4].into(),
             watermarks: RowWatermarks::Constant(0),
             order: None,
+            kinds: None,
         };
         let whole = Batch::new(vec![Slot::Base(ints), Slot::Base(text), Slot::Absent], hidden);
         let mut found = Vec::new();

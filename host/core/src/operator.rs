@@ -1,10 +1,12 @@
-//! What the engine runs between sources and sinks: a state machine over batches and watermarks.
+//! What the engine runs between sources and sinks: a state machine over batches, watermarks and a clock it is told of.
 
 use crate::batch::Batch;
 use crate::fault::Fault;
+use crate::id::KeyGroup;
 use crate::time::Timestamp;
 
-/// One subtask of an operator. It does no I/O and knows no clock: its outputs are a function of what it was given.
+/// One subtask of an operator. It does no I/O but for its state, and knows no clock: its outputs are a function of what
+/// it was given.
 pub trait Operator {
     /// Takes a batch on an input.
     ///
@@ -19,6 +21,46 @@ pub trait Operator {
     /// # Errors
     /// The fault ends the job's generation.
     fn watermark(&mut self, to: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault>;
+
+    /// When [`Self::clock`] is to be called, in processing time; `None`: not at all. Asked again after every call.
+    fn wake_at(&self) -> Option<Timestamp>;
+
+    /// Processing time has come to `now`, at or after what [`Self::wake_at`] asked for. After [`Step::More`] the same
+    /// call is made again.
+    ///
+    /// # Errors
+    /// The fault ends the job's generation.
+    fn clock(&mut self, now: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault>;
+
+    /// Hands out the whole state. Called between other calls, never while one of them has more to give. An operator that
+    /// takes what another has handed out, or a part of it by key groups, goes on as that one would.
+    ///
+    /// # Errors
+    /// The state cannot be read, or `out` cannot take it.
+    fn save(&mut self, out: &mut dyn Save) -> Result<(), Fault>;
+
+    /// Takes an entry that [`Self::save`] handed out, before any other call.
+    ///
+    /// # Errors
+    /// The entry is none of this operator's, or the state cannot be written.
+    fn load(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault>;
+}
+
+/// Takes an operator's state. State that belongs to no key is in the group 0.
+pub trait Save {
+    /// Takes an entry. No two entries have one group and key.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    fn entry(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault>;
+}
+
+/// State in memory: for tests and for the harness.
+impl Save for Vec<(KeyGroup, Vec<u8>, Vec<u8>)> {
+    fn entry(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.push((group, key.to_vec(), value.to_vec()));
+        Ok(())
+    }
 }
 
 /// Whether an operator has more to give at the same watermark.

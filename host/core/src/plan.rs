@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::aggregate::{AggregateDescription, Builtin};
+use crate::column::Scalar;
+use crate::content::ContentDescription;
 use crate::id::{NodeId, NodeIndex, StreamIndex};
+use crate::keyed::KeyedDescription;
 use crate::plugin::{Limits, PluginRef};
 use crate::schema::{DataType, Field, Schema};
 use crate::time::Micros;
 use crate::transform::TransformDescription;
-use crate::window::{Late, WindowSpec};
+use crate::window::{Late, WindowSpec, Windows};
 
 /// A topology that was checked.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Plan {
     pub streams: Vec<Stream>,
     /// Settings of the engine.
     pub engine: EngineSettings,
+    /// Where operators keep their state.
+    pub state: StateSettings,
     /// Why the output may differ between runs; empty for a reproducible topology.
     pub irreproducible: Vec<Irreproducible>,
 }
@@ -81,6 +86,37 @@ impl Default for EngineSettings {
     }
 }
 
+/// Where operators keep their state while the job runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSettings {
+    /// In memory, or on disk.
+    pub backend: StateBackend,
+    /// Bytes of memory for the state of all operators of all workers together, where it is on disk. Default 256 MiB.
+    pub memory_bytes: u64,
+    /// The folder for state on disk, absolute. `None`: a folder of its own under the system's folder for temporary files.
+    pub path: Option<PathBuf>,
+}
+
+impl Default for StateSettings {
+    fn default() -> Self {
+        Self {
+            backend: StateBackend::Memory,
+            memory_bytes: 256 << 20,
+            path: None,
+        }
+    }
+}
+
+/// What holds the state of operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateBackend {
+    /// Memory: fast, and bounded by nothing but the machine.
+    #[default]
+    Memory,
+    /// An embedded store on disk, with a bounded part in memory.
+    Disk,
+}
+
 /// A stream: what a port gives, to any number of consumers.
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -94,6 +130,8 @@ pub struct Stream {
     pub live: Vec<bool>,
     /// Whether something downstream needs the rows' places.
     pub order: bool,
+    /// Whether rows may take earlier ones back.
+    pub changelog: bool,
 }
 
 /// A source, an operator or a sink.
@@ -118,10 +156,55 @@ pub enum NodeKind {
     Source(Box<SourceNode>),
     /// A Wasm `transform`.
     Transform(Box<TransformNode>),
-    /// A window.
+    /// A Wasm `keyed`.
+    Keyed(Box<KeyedNode>),
+    /// A window with aggregates.
     Window(Box<WindowNode>),
+    /// A window with a Wasm `window`.
+    Content(Box<ContentNode>),
+    /// A join of two streams.
+    Join(Box<JoinNode>),
+    /// A join with a table that is loaded as a whole.
+    Lookup(Box<LookupNode>),
+    /// Several streams as one.
+    Union,
+    /// Drops repeated rows.
+    Deduplicate(Box<DeduplicateNode>),
+    /// The first rows by a column.
+    Top(Box<TopNode>),
+    /// Sends rows to ports by conditions.
+    Split(Box<SplitNode>),
     /// Writes records to the outside.
     Sink(Box<SinkNode>),
+}
+
+/// Which subtask of a node takes a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread<'a> {
+    /// The one where the row is.
+    Local,
+    /// One subtask takes all rows.
+    One,
+    /// The one that owns the key group of these columns, by place in the input's schema.
+    Key(&'a [usize]),
+}
+
+impl NodeKind {
+    /// Which subtask takes a row of an input. A sink's rows are the runtime's matter.
+    pub fn spread(&self, input: usize) -> Spread<'_> {
+        let key = match self {
+            Self::Source(_) | Self::Transform(_) | Self::Lookup(_) | Self::Union | Self::Split(_) | Self::Sink(_) => {
+                return Spread::Local;
+            }
+            Self::Keyed(node) => &node.key[input],
+            Self::Window(node) => &node.frame.key,
+            Self::Content(node) => &node.frame.key,
+            Self::Join(node) => &node.key[input],
+            Self::Deduplicate(node) => &node.key,
+            Self::Top(node) => &node.key,
+        };
+        if key.is_empty() { Spread::One } else { Spread::Key(key) }
+    }
 }
 
 /// What reads or writes, and how it is configured.
@@ -275,22 +358,301 @@ pub struct TransformNode {
     pub limits: Limits,
 }
 
-/// A window. Its port 0 gives the results: the key columns, `window_start`, `window_end`, the aggregates. Port 1,
-/// `late`, gives the late rows with the input's schema.
+/// A Wasm `keyed`. Where late rows go to a port, it is the one after the described ones.
 #[derive(Clone, Debug)]
-pub struct WindowNode {
+pub struct KeyedNode {
+    /// The plugin.
+    pub plugin: PluginRef,
+    /// Its configuration: canonical JSON.
+    pub config: String,
+    /// What it said of itself.
+    pub description: KeyedDescription,
+    /// The key columns, of the same types in each input: by input, by place in its schema.
+    pub key: Vec<Vec<usize>>,
+    /// In which order a key's rows are handed on.
+    pub order: RowOrder,
+    /// What becomes of rows that come too late for that order.
+    pub late: Late,
+    /// What becomes of a batch in which it faulted.
+    pub on_fault: OnFault,
+    /// Its bounds.
+    pub limits: Limits,
+}
+
+/// In which order an operator takes rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOrder {
+    /// By (event time, place), when no earlier row can come.
+    EventTime,
+    /// As they arrive.
+    Arrival,
+}
+
+/// What windows of both kinds have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowFrame {
     /// The key columns, by place in the input's schema; empty for a window that is not keyed.
     pub key: Vec<usize>,
     /// The windows.
-    pub window: WindowSpec,
+    pub windows: Windows,
     /// How late a row may come and still correct its window's result.
     pub allowed_lateness: Micros,
     /// What becomes of rows that are later.
     pub late: Late,
+    /// By which watermark a row is judged.
+    pub lateness: Lateness,
+    /// When rows that came in the allowed lateness show.
+    pub late_results: LateResults,
+    /// Results before a window is complete.
+    pub early: Option<Early>,
+    /// Whether results carry their number, in a column `pane` after the others.
+    pub pane: bool,
+}
+
+impl WindowFrame {
+    /// Windows with every option at its default.
+    pub fn new(key: Vec<usize>, windows: Windows) -> Self {
+        Self {
+            key,
+            windows,
+            allowed_lateness: Micros::ZERO,
+            late: Late::Drop,
+            lateness: Lateness::default(),
+            late_results: LateResults::default(),
+            early: None,
+            pane: false,
+        }
+    }
+}
+
+/// By which watermark a row is judged late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lateness {
+    /// W(r), its own: the same on every run.
+    #[default]
+    Deterministic,
+    /// The merged watermark when it arrives.
+    BestEffort,
+}
+
+/// When rows that came in the allowed lateness show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LateResults {
+    /// In one correction, when the allowed lateness is over.
+    #[default]
+    Final,
+    /// In a correction at once.
+    Immediate,
+}
+
+/// Results before a window is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Early {
+    /// When.
+    pub when: EarlyWhen,
+    /// Whether a later result takes the one before back: the output is a changelog then.
+    pub retracting: bool,
+}
+
+/// When an early result comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyWhen {
+    /// So long after the window's first row since its last result, in processing time.
+    Every(Micros),
+    /// After so many rows of the key since its window's last result.
+    Count(u64),
+}
+
+/// A window with aggregates. Its port 0 gives the results: the key columns, `window_start`, `window_end`, the
+/// aggregates, and `pane` where asked for. Port 1, `late`, gives the late rows with the input's schema.
+#[derive(Clone, Debug)]
+pub struct WindowNode {
+    /// Key, windows, lateness.
+    pub frame: WindowFrame,
     /// The aggregates, in output order.
     pub aggregates: Vec<AggregateNode>,
     /// What becomes of a batch in which a Wasm aggregate faulted.
     pub on_fault: OnFault,
+}
+
+/// A window with a Wasm `window`. Its ports are the described ones, with the key columns, `window_start`, `window_end`
+/// (and `pane`) before the described columns; then `late`.
+#[derive(Clone, Debug)]
+pub struct ContentNode {
+    /// Key, windows, lateness.
+    pub frame: WindowFrame,
+    /// The plugin.
+    pub plugin: PluginRef,
+    /// Its configuration: canonical JSON.
+    pub config: String,
+    /// What it said of itself.
+    pub description: ContentDescription,
+    /// What becomes of a batch in which it faulted.
+    pub on_fault: OnFault,
+    /// Its bounds.
+    pub limits: Limits,
+}
+
+/// A join. Input 0 is the left side, input 1 the right. Port 0 gives the pairs; where late rows go to ports, port 1 gives
+/// the left side's and port 2 the right side's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JoinNode {
+    /// The columns that must be equal, pair by pair, by place: those of the left side, those of the right. A null equals
+    /// nothing.
+    pub key: [Vec<usize>; 2],
+    /// Which rows come out.
+    pub kind: JoinKind,
+    /// Which rows are near enough in time.
+    pub bound: JoinBound,
+    /// What becomes of late rows.
+    pub late: Late,
+    /// The output's columns; a window join has `window_start` and `window_end` before them.
+    pub columns: Vec<JoinColumn>,
+}
+
+/// Which rows of a join come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs.
+    Inner,
+    /// Pairs, and left rows without one.
+    Left,
+    /// Pairs, and right rows without one.
+    Right,
+    /// Pairs, and rows of both sides without one.
+    Full,
+    /// Left rows with a pair, once each.
+    Semi,
+    /// Left rows without a pair.
+    Anti,
+}
+
+/// Which rows of a join are near enough in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinBound {
+    /// Those in the same window.
+    Window(Windows),
+    /// `left.t - before <= right.t <= left.t + after`.
+    Within {
+        /// How much earlier the right row may be.
+        before: Micros,
+        /// How much later.
+        after: Micros,
+    },
+    /// The last right row with `right.t <= left.t`, and `left.t - right.t <= within` where that is given.
+    AsOf {
+        /// How old the right row may be.
+        within: Option<Micros>,
+    },
+}
+
+/// A column of a join's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinColumn {
+    /// A column of the left side, by place; null where there is no left row.
+    Left(usize),
+    /// A column of the right side, by place; null where there is no right row.
+    Right(usize),
+    /// The pair of this number in [`JoinNode::key`]: the left side's value, or the right's where there is no left row.
+    On(usize),
+}
+
+/// A join with a table that is loaded as a whole before the job begins.
+#[derive(Clone, Debug)]
+pub struct LookupNode {
+    /// The columns that must be equal, by place: in the input's schema, in the table's. A null equals nothing.
+    pub on: Vec<(usize, usize)>,
+    /// Whether rows without a match come out, with nulls.
+    pub keeps_unmatched: bool,
+    /// The table: a bounded source.
+    pub table: SourceNode,
+    /// The table's columns: those of its data, then its metadata.
+    pub schema: Schema,
+    /// How often it is loaded again; `None`: never.
+    pub refresh: Option<Micros>,
+    /// The output's columns after the input's: places in the table's schema.
+    pub columns: Vec<usize>,
+}
+
+/// Drops repeated rows: of each key the first row is kept, and rows less than the horizon after one that was kept are
+/// not. Port 1, `late`, gives late rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeduplicateNode {
+    /// The key columns, by place.
+    pub key: Vec<usize>,
+    /// How long a kept row drops others.
+    pub horizon: Micros,
+    /// What becomes of late rows.
+    pub late: Late,
+}
+
+/// The first rows by a column. Without a window its output is a changelog. Port 1, `late`, gives late rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopNode {
+    /// The key columns, by place; empty for the first rows of all.
+    pub key: Vec<usize>,
+    /// How many rows of each key.
+    pub n: NonZeroUsize,
+    /// The column that decides, by place.
+    pub by: usize,
+    /// Whether the greatest come first. Nulls come last either way, and equal values by (event time, place).
+    pub descending: bool,
+    /// Windows: their `window_start` and `window_end` stand before the input's columns.
+    pub window: Option<WindowSpec>,
+    /// Whether a column `rank` (int64, from 1) stands after the input's columns.
+    pub rank: bool,
+    /// What becomes of late rows.
+    pub late: Late,
+}
+
+/// Sends rows to ports by conditions: to every port whose condition holds, and to the main output where none does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitNode {
+    /// The conditions of ports 1, 2, ...
+    pub ports: Vec<Condition>,
+}
+
+/// A condition on one column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// The column, by place.
+    pub column: usize,
+    /// What must hold. A null satisfies none but [`Test::IsNull`].
+    pub test: Test,
+}
+
+/// What must hold of a value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// It compares so with a value of the column's type.
+    Compare(Comparison, Scalar),
+    /// It is one of these.
+    In(Vec<Scalar>),
+    /// It is null.
+    IsNull,
+    /// It is not null.
+    IsNotNull,
+    /// The text contains this.
+    Contains(String),
+    /// The text begins with this.
+    StartsWith(String),
+}
+
+/// How two values compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Equal.
+    Equal,
+    /// Not equal.
+    NotEqual,
+    /// Less.
+    Less,
+    /// Less or equal.
+    LessOrEqual,
+    /// Greater.
+    Greater,
+    /// Greater or equal.
+    GreaterOrEqual,
 }
 
 /// The port of late rows.
@@ -340,6 +702,8 @@ pub struct SinkNode {
     pub columns: Vec<usize>,
     /// In which order rows are written.
     pub order: SinkOrder,
+    /// Whether what rows do is written too, in a first column `kind`. Otherwise the input is append-only.
+    pub changelog: bool,
 }
 
 /// In which order a sink writes.

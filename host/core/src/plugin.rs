@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::aggregate::AggregateDescription;
+use crate::content::ContentDescription;
+use crate::keyed::KeyedDescription;
+use crate::schema::Field;
 use crate::transform::{InputDescription, TransformDescription};
 
 /// A plugin's file and what was found in it.
@@ -147,4 +150,31 @@ pub trait Describer {
         input: &InputDescription,
         limits: &Limits,
     ) -> Result<AggregateDescription, PluginError>;
+
+    /// Asks a `keyed` what it needs and gives. `key` names the key columns, which every input has; `config` is canonical
+    /// JSON.
+    ///
+    /// # Errors
+    /// It refused, or is faulty.
+    fn keyed(
+        &self,
+        plugin: &PluginRef,
+        config: &str,
+        inputs: &[InputDescription],
+        key: &[Field],
+        limits: &Limits,
+    ) -> Result<KeyedDescription, PluginError>;
+
+    /// Asks a `window` what it needs and gives. `key` names the key columns; `config` is canonical JSON.
+    ///
+    /// # Errors
+    /// It refused, or is faulty.
+    fn content(
+        &self,
+        plugin: &PluginRef,
+        config: &str,
+        input: &InputDescription,
+        key: &[Field],
+        limits: &Limits,
+    ) -> Result<ContentDescription, PluginError>;
 }

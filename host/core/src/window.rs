@@ -32,6 +32,58 @@ pub enum WindowSpec {
         /// Where they begin.
         alignment: Alignment,
     },
+    /// Windows that begin together each `size` and end one `step` after another: [s, s + step), [s, s + 2 step), ...,
+    /// [s, s + size).
+    Cumulative {
+        /// The length of the longest, a multiple of `step`.
+        size: Micros,
+        /// How much longer each is than the one before, greater than zero.
+        step: Micros,
+        /// Where they begin.
+        alignment: Alignment,
+    },
+}
+
+/// Windows of every type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// Windows that are the same for all keys.
+    Aligned(WindowSpec),
+    /// Per key: rows less than `gap` apart are together.
+    Session {
+        /// Greater than zero.
+        gap: Micros,
+    },
+    /// Per key, in event-time order: each `every` rows the last `size` rows.
+    Count {
+        /// Rows of a window, greater than zero.
+        size: u64,
+        /// Rows between two windows' ends, greater than zero.
+        every: u64,
+    },
+    /// Per key: all rows.
+    Global {
+        /// When there is a result. `None`: when the input has ended.
+        trigger: Option<Trigger>,
+    },
+}
+
+/// When a global window gives a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// When.
+    pub when: TriggerWhen,
+    /// Whether the window begins again after a result.
+    pub purge: bool,
+}
+
+/// When a trigger fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerWhen {
+    /// After each so many rows of the key, in event-time order.
+    Count(u64),
+    /// So long after the key's first row since its last result, in processing time.
+    Every(Micros),
 }
 
 /// Where windows begin: at multiples of their step from midnight of 1970-01-01 in the time zone, plus the offset.
@@ -110,6 +162,8 @@ pub struct Assigner {
     every: i128,
     offset: i128,
     clock: Option<CivilClock>,
+    /// Cumulative windows: how many begin together. `every` is their step.
+    together: Option<i128>,
 }
 
 impl Assigner {
@@ -118,9 +172,12 @@ impl Assigner {
     /// # Errors
     /// The time zone is unknown.
     pub fn new(spec: &WindowSpec) -> Result<Self, UnknownTimeZone> {
-        let (size, every, alignment) = match spec {
-            WindowSpec::Tumbling { size, alignment } => (size, size, alignment),
-            WindowSpec::Sliding { size, every, alignment } => (size, every, alignment),
+        let (size, every, alignment, together) = match spec {
+            WindowSpec::Tumbling { size, alignment } => (size, size, alignment, None),
+            WindowSpec::Sliding { size, every, alignment } => (size, every, alignment, None),
+            WindowSpec::Cumulative { size, step, alignment } => {
+                (step, step, alignment, Some(i128::from(size.0 / step.0)))
+            }
         };
         let step = gcd(size.0, every.0);
         let clock = match &alignment.time_zone {
@@ -132,7 +189,14 @@ impl Assigner {
             every: i128::from(every.0),
             offset: i128::from(alignment.offset.0),
             clock,
+            together,
         })
+    }
+
+    /// The first of the windows that begin together with this one.
+    fn shortest(&self, window: WindowNumber) -> WindowNumber {
+        self.together
+            .map_or(window, |together| window.div_euclid(together) * together)
     }
 
     /// The pane that holds `time`.
@@ -152,9 +216,15 @@ impl Assigner {
             number,
             first: clamp(self.instant(from + self.offset)),
             last: clamp(self.instant(to + self.offset) - 1),
-            windows: Span {
-                first: windows,
-                last: step,
+            windows: match self.together {
+                None => Span {
+                    first: windows,
+                    last: step,
+                },
+                Some(together) => Span {
+                    first: step,
+                    last: self.shortest(step) + together - 1,
+                },
             },
         }
     }
@@ -164,7 +234,7 @@ impl Assigner {
         let (whole, rest) = (self.size / self.every, self.size % self.every);
         if rest == 0 {
             Span {
-                first: window,
+                first: self.shortest(window),
                 last: window + whole - 1,
             }
         } else {
@@ -177,7 +247,7 @@ impl Assigner {
 
     /// Where a window begins.
     pub fn start(&self, window: WindowNumber) -> i64 {
-        clamp(self.instant(window * self.every + self.offset))
+        clamp(self.instant(self.shortest(window) * self.every + self.offset))
     }
 
     /// Where a window ends: the first microsecond after it.

@@ -9,8 +9,8 @@ use arrow_array::Int64Array;
 use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::{Column, Value};
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::id::WorkerIndex;
-use wasmill_core::operator::{Emit, Operator, Step};
+use wasmill_core::id::{KeyGroup, WorkerIndex};
+use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_engine::{
@@ -23,6 +23,7 @@ fn batch(values: &[i64], watermark: i64) -> Batch {
         times: values.to_vec().into(),
         watermarks: RowWatermarks::Constant(watermark),
         order: None,
+        kinds: None,
     };
     Batch::new(vec![Slot::Base(column)], hidden)
 }
@@ -152,6 +153,25 @@ impl Operator for SumByTen {
             }
             _ => Ok(Step::Done),
         }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn clock(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
+        Ok(Step::Done)
+    }
+
+    fn save(&mut self, _: &mut dyn Save) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn load(&mut self, _: KeyGroup, _: &[u8], _: &[u8]) -> Result<(), Fault> {
+        Err(Fault::fatal(
+            Domain::Internal,
+            "this operator has no state, so there is none to load",
+        ))
     }
 }
 
@@ -441,6 +461,25 @@ impl Operator for Burst {
         let rows = if self.slices == 0 { 1 } else { 100 };
         out.emit(0, batch(&[-1; 100][..rows], to.0.min(1)));
         Ok(if self.slices == 0 { Step::Done } else { Step::More })
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn clock(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
+        Ok(Step::Done)
+    }
+
+    fn save(&mut self, _: &mut dyn Save) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn load(&mut self, _: KeyGroup, _: &[u8], _: &[u8]) -> Result<(), Fault> {
+        Err(Fault::fatal(
+            Domain::Internal,
+            "this operator has no state, so there is none to load",
+        ))
     }
 }
 

@@ -149,6 +149,7 @@ impl DeadLetters {
             times: rows.iter().map(|&row| hidden.times[row as usize]).collect(),
             watermarks: hidden.watermarks.gather(&rows),
             order: hidden.order.as_ref().map(|order| order.gather(&rows)),
+            kinds: None,
         };
         let slots = builders.into_iter().map(|builder| Slot::Base(builder.finish()));
         Batch::new(slots.collect(), hidden)
@@ -203,6 +204,7 @@ mod tests {
                 origin: source_origin(&NodeId::new("src"), &PartitionName::new("a.csv")),
                 positions: vec![0, 100, 200].into(),
             }),
+            kinds: None,
         };
         let slots = vec![
             Slot::Base(Column::Int64(vec![1, 2, 3].into())),

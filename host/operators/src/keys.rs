@@ -438,6 +438,7 @@ mod tests {
             times: vec![0; keys.clone().count()].into(),
             watermarks: RowWatermarks::Constant(0),
             order: None,
+            kinds: None,
         };
         let text: Vec<String> = keys.clone().map(|key| format!("key {}", key % 7_000)).collect();
         let slots = vec![

@@ -4,8 +4,9 @@
 //! rows that fail alone are known. The other rows' outputs go on as if those rows had not been there.
 
 use wasmill_core::batch::Batch;
-use wasmill_core::fault::Fault;
-use wasmill_core::operator::{Emit, Operator, Step};
+use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::id::KeyGroup;
+use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::plan::OnFault;
 use wasmill_core::schema::Schema;
 use wasmill_core::time::Timestamp;
@@ -107,6 +108,25 @@ impl Operator for GuardedTransform {
     fn watermark(&mut self, _to: Timestamp, _out: &mut dyn Emit) -> Result<Step, Fault> {
         Ok(Step::Done)
     }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn clock(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
+        Ok(Step::Done)
+    }
+
+    fn save(&mut self, _: &mut dyn Save) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn load(&mut self, _: KeyGroup, _: &[u8], _: &[u8]) -> Result<(), Fault> {
+        Err(
+            Fault::fatal(Domain::Internal, "this operator has no state, so there is none to load")
+                .at(&self.letters.node),
+        )
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +190,7 @@ mod tests {
             times: numbers.to_vec().into(),
             watermarks: RowWatermarks::Constant(0),
             order: None,
+            kinds: None,
         };
         let batch = Batch::new(vec![Slot::Base(Column::Int64(numbers.to_vec().into()))], hidden);
         let mut out: Vec<(usize, Batch)> = Vec::new();

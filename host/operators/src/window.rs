@@ -21,13 +21,13 @@ use wasmill_core::aggregate::Aggregate;
 use wasmill_core::batch::Batch;
 use wasmill_core::column::Column;
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::id::NodeId;
-use wasmill_core::operator::{Emit, Operator, Step};
+use wasmill_core::id::{KeyGroup, NodeId};
+use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::plan::{AggregateFunction, LATE_PORT, OnFault, Stream, WindowNode};
 use wasmill_core::schema::Schema;
 use wasmill_core::time::Timestamp;
 use wasmill_core::transform::Reject;
-use wasmill_core::window::{Assigner, Late, UnknownTimeZone};
+use wasmill_core::window::{Assigner, Late, UnknownTimeZone, Windows};
 
 use self::firing::Output;
 use self::panes::Panes;
@@ -96,7 +96,10 @@ impl Window {
         limits: WindowLimits,
     ) -> Result<Self, UnknownTimeZone> {
         let schema = ports.input.schema.clone();
-        let assigner = Assigner::new(&plan.window)?;
+        let Windows::Aligned(spec) = &plan.frame.windows else {
+            unreachable!("windows of other types have operators of their own")
+        };
+        let assigner = Assigner::new(spec)?;
         let output = Output::new(node.clone(), plan, ports.output);
         let mut reads = vec![false; schema.len()];
         let mut blueprint = Blueprint {
@@ -127,9 +130,9 @@ impl Window {
             }
         }
         assert!(plugins.next().is_none(), "an instance for each Wasm aggregate, no more");
-        let types = plan.key.iter().map(|&c| schema.fields()[c].data_type).collect();
+        let types = plan.frame.key.iter().map(|&c| schema.fields()[c].data_type).collect();
         Ok(Self {
-            late: plan.late,
+            late: plan.frame.late,
             letters: DeadLetters {
                 node,
                 port: ports.dead_letters,
@@ -137,8 +140,8 @@ impl Window {
             },
             limits,
             reads,
-            keys: Keys::new(&plan.key, types),
-            panes: Panes::new(assigner, plan.allowed_lateness, blueprint),
+            keys: Keys::new(&plan.frame.key, types),
+            panes: Panes::new(assigner, plan.frame.allowed_lateness, blueprint),
             output,
             watermark: i64::MIN,
             counters: Counters::default(),
@@ -295,5 +298,21 @@ impl Operator for Window {
         panes
             .fire(self.watermark, limits.slice_rows, output, &mut context)
             .map_err(|fault| fault.at(&self.letters.node))
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn clock(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
+        Ok(Step::Done)
+    }
+
+    fn save(&mut self, _: &mut dyn Save) -> Result<(), Fault> {
+        Err(Fault::fatal(Domain::Internal, "not saved yet"))
+    }
+
+    fn load(&mut self, _: KeyGroup, _: &[u8], _: &[u8]) -> Result<(), Fault> {
+        Err(Fault::fatal(Domain::Internal, "not loaded yet"))
     }
 }

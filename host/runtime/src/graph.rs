@@ -178,6 +178,7 @@ impl Job {
             NodeKind::Transform(transform) => self.build_transform(dataflow, node, transform, inputs),
             NodeKind::Window(window) => self.build_window(dataflow, node, window, inputs),
             NodeKind::Sink(sink) => self.build_sink(dataflow, node, sink, inputs),
+            _ => Err(Fault::fatal(Domain::Internal, "this operator is not wired")),
         }
     }
 
@@ -291,11 +292,11 @@ impl Job {
         )
         .map_err(|error| Fault::fatal(Domain::Internal, error.to_string()))?;
         let metered = Metered::new(operator, Window::counters, self.operator_metrics(node));
-        let route = if window.key.is_empty() {
+        let route = if window.frame.key.is_empty() {
             Route::One(home(&node.id, dataflow.workers()))
         } else {
             Route::Keyed {
-                key: window.key.clone(),
+                key: window.frame.key.clone(),
                 groups: self.plan.engine.key_groups,
             }
         };

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
-use wasmill_core::operator::{Emit, Operator, Step};
+use wasmill_core::id::KeyGroup;
+use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::time::Timestamp;
 use wasmill_operators::Counters;
 
@@ -62,5 +63,23 @@ impl<O: Operator> Operator for Metered<O> {
         let result = self.operator.watermark(to, out);
         self.publish();
         result
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        self.operator.wake_at()
+    }
+
+    fn clock(&mut self, now: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault> {
+        let result = self.operator.clock(now, out);
+        self.publish();
+        result
+    }
+
+    fn save(&mut self, out: &mut dyn Save) -> Result<(), Fault> {
+        self.operator.save(out)
+    }
+
+    fn load(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.operator.load(group, key, value)
     }
 }

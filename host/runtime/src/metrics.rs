@@ -28,7 +28,7 @@ impl Metrics {
             match node.kind {
                 NodeKind::Source(_) => drop(metrics.sources.insert(id, Arc::default())),
                 NodeKind::Sink(_) => drop(metrics.sinks.insert(id, Arc::default())),
-                NodeKind::Transform(_) | NodeKind::Window(_) => drop(metrics.operators.insert(id, Arc::default())),
+                _ => drop(metrics.operators.insert(id, Arc::default())),
             }
         }
         Arc::new(metrics)

@@ -73,6 +73,7 @@ pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Optio
         nodes: checker.nodes,
         streams: checker.streams,
         engine: topology.engine.clone(),
+        state: plan::StateSettings::default(),
         irreproducible: Vec::new(),
     };
     projection::project(&mut plan);
@@ -177,6 +178,7 @@ impl<'a> Checker<'a> {
             live: vec![false; schema.len()],
             schema,
             order: false,
+            changelog: false,
         });
         index
     }

@@ -113,7 +113,7 @@ fn read(input: &Input<'_>, registry: &Registry, describer: &dyn Describer, probl
 }
 
 fn idle_workers(plan: &Plan, problems: &Problems) {
-    let keyed = |kind: &NodeKind| matches!(kind, NodeKind::Window(window) if !window.key.is_empty());
+    let keyed = |kind: &NodeKind| matches!(kind, NodeKind::Window(window) if !window.frame.key.is_empty());
     let groups = usize::from(plan.engine.key_groups);
     let Some(workers) = plan.engine.workers else { return };
     if workers.get() > groups && plan.nodes.iter().any(|node| keyed(&node.kind)) {

@@ -38,6 +38,17 @@ pub(crate) fn project(plan: &mut Plan) {
                 let mut need = match &node.kind {
                     NodeKind::Source(_) => unreachable!("a source has no inputs"),
                     NodeKind::Transform(transform) => of_transform(transform, input, stream, &outputs),
+                    NodeKind::Keyed(_)
+                    | NodeKind::Content(_)
+                    | NodeKind::Join(_)
+                    | NodeKind::Lookup(_)
+                    | NodeKind::Union
+                    | NodeKind::Deduplicate(_)
+                    | NodeKind::Top(_)
+                    | NodeKind::Split(_) => Need {
+                        live: vec![true; stream.schema.len()],
+                        order: true,
+                    },
                     NodeKind::Window(window) => of_window(window, stream, &outputs, node.dead_letters.is_some()),
                     NodeKind::Sink(sink) => Need {
                         live: marked(stream, sink.columns.iter().copied()),
@@ -91,12 +102,12 @@ fn of_transform(transform: &TransformNode, input: usize, stream: &Stream, output
 
 fn of_window(window: &WindowNode, stream: &Stream, outputs: &[&Stream], has_dead_letters: bool) -> Need {
     let aggregated = window.aggregates.iter().flat_map(aggregate_columns);
-    let mut live = marked(stream, window.key.iter().copied().chain(aggregated));
+    let mut live = marked(stream, window.frame.key.iter().copied().chain(aggregated));
     let mut order = window
         .aggregates
         .iter()
         .any(|aggregate| goes_by_order(&aggregate.function));
-    match window.late {
+    match window.frame.late {
         Late::Drop => {}
         Late::Port => {
             let late = outputs[LATE_PORT];

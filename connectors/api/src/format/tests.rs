@@ -150,6 +150,7 @@ pub(super) fn with_times(slots: Vec<Slot>, rows: usize) -> Batch {
         times: vec![0; rows].into(),
         watermarks: RowWatermarks::Constant(0),
         order: None,
+        kinds: None,
     };
     Batch::new(slots, hidden)
 }

@@ -176,6 +176,7 @@ pub(crate) fn batch(columns: Vec<Column>) -> Batch {
         times: times.into(),
         watermarks: RowWatermarks::Constant(900),
         order: None,
+        kinds: None,
     };
     Batch::new(columns.into_iter().map(Slot::Base).collect(), hidden)
 }

@@ -123,6 +123,7 @@ fn repeated_rows_get_places_of_their_own() {
         times: vec![1, 2].into(),
         watermarks: RowWatermarks::Constant(0),
         order: Some(order.clone()),
+        kinds: None,
     };
     let given = Batch::new(vec![Slot::Base(ints(&[5, 6]))], hidden);
     let got = only(flat_map.process(0, &given).unwrap());

@@ -204,7 +204,7 @@ struct Places {
 
 impl Output {
     pub(crate) fn new(node: NodeId, plan: &WindowNode, stream: &Stream) -> Self {
-        let keys = (0..plan.key.len()).map(Source::Key);
+        let keys = (0..plan.frame.key.len()).map(Source::Key);
         let mut sources: Vec<Source> = keys.chain([Source::Start, Source::End]).collect();
         let mut live_aggregates = Vec::new();
         let (mut builtins, mut plugins) = (0, 0);
@@ -355,6 +355,7 @@ impl Output {
             times: std::mem::take(&mut self.times).into(),
             watermarks: RowWatermarks::from_values(&std::mem::take(&mut self.watermarks)),
             order,
+            kinds: None,
         };
         Some(Batch::new(slots.collect(), hidden))
     }

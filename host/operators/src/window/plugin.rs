@@ -389,6 +389,7 @@ fn collect_rows(rows: &[(&Batch, usize)], schema: &Schema) -> Batch {
             times: times.into(),
             watermarks: RowWatermarks::from_values(&watermarks),
             order,
+            kinds: None,
         },
     )
 }

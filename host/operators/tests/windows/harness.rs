@@ -10,11 +10,11 @@ use wasmill_core::id::{NodeId, NodeIndex};
 use wasmill_core::key;
 use wasmill_core::operator::{Operator, Step};
 use wasmill_core::order::Order;
-use wasmill_core::plan::{AggregateFunction, AggregateNode, AggregatePlugin, OnFault, Stream, WindowNode};
+use wasmill_core::plan::{AggregateFunction, AggregateNode, AggregatePlugin, OnFault, Stream, WindowFrame, WindowNode};
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
-use wasmill_core::window::{Alignment, Late, WindowSpec};
+use wasmill_core::window::{self, Alignment, Late, WindowSpec};
 use wasmill_operators::{Counters, Window, WindowLimits, WindowPorts};
 use wasmill_testkit::partitions::Event;
 use wasmill_testkit::windows::{Outcome, Windows};
@@ -96,10 +96,11 @@ impl Case {
             function: AggregateFunction::Plugin(Box::new(plugin.plan.clone())),
         });
         let plan = WindowNode {
-            key: self.key.clone(),
-            window,
-            allowed_lateness: Micros(self.windows.allowed as u64),
-            late: Late::Port,
+            frame: WindowFrame {
+                allowed_lateness: Micros(self.windows.allowed as u64),
+                late: Late::Port,
+                ..WindowFrame::new(self.key.clone(), window::Windows::Aligned(window))
+            },
             aggregates: builtins.chain(plugins).collect(),
             on_fault: self.on_fault,
         };
@@ -113,6 +114,7 @@ impl Case {
             live: vec![true; schema.len()],
             schema,
             order: true,
+            changelog: false,
         };
         let ports = WindowPorts {
             input: &stream("rows", schema),
@@ -271,6 +273,7 @@ pub(crate) fn batch(rows: &[&Row], filtered: bool) -> Batch {
         times: base.iter().map(|row| row.time).collect(),
         watermarks: RowWatermarks::from_values(&watermarks),
         order: Some(Order::from_places(places.iter().map(Vec::as_slice))),
+        kinds: None,
     };
     let whole = Batch::new(slots.collect(), hidden);
     if filtered {

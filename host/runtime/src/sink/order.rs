@@ -227,6 +227,7 @@ mod tests {
                 origin: source_origin(&NodeId::new("s"), &PartitionName::new(partition.to_string())),
                 positions: (first as u64..(first + rows.len()) as u64).collect::<Vec<_>>().into(),
             }),
+            kinds: None,
         };
         Batch::new(vec![Slot::Base(Column::Int64(Int64Array::from(ids)))], hidden)
     }

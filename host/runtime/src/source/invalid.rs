@@ -129,6 +129,7 @@ pub(crate) fn dead_letters(
                 .collect::<Vec<_>>()
                 .into(),
         }),
+        kinds: None,
     };
     Batch::new(columns.collect(), hidden)
 }

@@ -297,6 +297,7 @@ fn batches(plan: &Plan, carry: &Carry, rows: Rows, kept: &Kept, first_line: u64)
                     origin: Arc::clone(&carry.origin),
                     positions: positions.slice(start, end - start),
                 }),
+                kinds: None,
             };
             Batch::new(slots.collect(), hidden)
         })

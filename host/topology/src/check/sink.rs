@@ -79,6 +79,7 @@ impl Checker<'_> {
                 format,
                 columns,
                 order: sink.order,
+                changelog: false,
             })),
         })
     }

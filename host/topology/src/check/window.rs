@@ -1,11 +1,13 @@
 //! A window: its key, its aggregates, its late rows.
 
 use wasmill_core::id::StreamIndex;
-use wasmill_core::plan::{AggregateFunction, AggregateNode, AggregatePlugin, NodeKind, OnFault, WindowNode};
+use wasmill_core::plan::{
+    AggregateFunction, AggregateNode, AggregatePlugin, NodeKind, OnFault, WindowFrame, WindowNode,
+};
 use wasmill_core::plugin::World;
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::transform::InputDescription;
-use wasmill_core::window::Late;
+use wasmill_core::window::{Late, Windows};
 
 use super::{Checker, Fields, LATE_PORT, Planned};
 use crate::codes;
@@ -78,10 +80,11 @@ impl Checker<'_> {
             outputs,
             dead_letters: has_dead_letters && self.takes_dead_letters(at),
             kind: NodeKind::Window(Box::new(WindowNode {
-                key,
-                window: window.window.clone()?,
-                allowed_lateness: window.allowed_lateness,
-                late,
+                frame: WindowFrame {
+                    allowed_lateness: window.allowed_lateness,
+                    late,
+                    ..WindowFrame::new(key, Windows::Aligned(window.window.clone()?))
+                },
                 aggregates,
                 on_fault: window.on_fault,
             })),

@@ -3,7 +3,7 @@
 use wasmill_core::id::StreamIndex;
 use wasmill_core::plan::{Node, NodeKind, Plan, SinkOrder, SourceTime, Stream, WindowNode};
 use wasmill_core::schema::Schema;
-use wasmill_core::window::{Alignment, WindowSpec};
+use wasmill_core::window::{Alignment, WindowSpec, Windows};
 
 /// Boxes and arrows.
 pub(super) struct Picture {
@@ -82,7 +82,7 @@ fn arrow(plan: &Plan, input: StreamIndex, to: usize, reader: &Node) -> Arrow {
     let main = producer.outputs.first() == Some(&input);
     let port = stream.name.split_once('.').map(|(_, port)| port.to_owned());
     let key = match &reader.kind {
-        NodeKind::Window(window) if !window.key.is_empty() => Some(names(&stream.schema, &window.key)),
+        NodeKind::Window(window) if !window.frame.key.is_empty() => Some(names(&stream.schema, &window.frame.key)),
         _ => None,
     };
     Arrow {
@@ -129,6 +129,14 @@ fn node_box(plan: &Plan, node: &Node) -> NodeBox {
             (Look::Transform, vec![file.to_string_lossy().into_owned()])
         }
         NodeKind::Window(window) => (Look::Window, window_about(plan, node, window)),
+        NodeKind::Keyed(_)
+        | NodeKind::Content(_)
+        | NodeKind::Join(_)
+        | NodeKind::Lookup(_)
+        | NodeKind::Union
+        | NodeKind::Deduplicate(_)
+        | NodeKind::Top(_)
+        | NodeKind::Split(_) => (Look::Transform, Vec::new()),
         NodeKind::Sink(sink) => {
             let dead_letters = |&input: &StreamIndex| {
                 let stream = plan.stream(input);
@@ -165,7 +173,11 @@ fn connector(name: &str, format: Option<&str>) -> String {
 }
 
 fn window_about(plan: &Plan, node: &Node, window: &WindowNode) -> Vec<String> {
-    let (measures, alignment) = match &window.window {
+    let Windows::Aligned(spec) = &window.frame.windows else {
+        return Vec::new();
+    };
+    let (measures, alignment) = match spec {
+        WindowSpec::Cumulative { size, step, alignment } => (format!("cumulative {size} by {step}"), alignment),
         WindowSpec::Tumbling { size, alignment } => (format!("tumbling {size}"), alignment),
         WindowSpec::Sliding { size, every, alignment } => (format!("sliding {size} every {every}"), alignment),
     };
@@ -177,11 +189,11 @@ fn window_about(plan: &Plan, node: &Node, window: &WindowNode) -> Vec<String> {
     if let Some(zone) = time_zone {
         about.push(zone.to_string());
     }
-    if let (Some(&input), false) = (node.inputs.first(), window.key.is_empty()) {
-        about.push(format!("by {}", names(&plan.stream(input).schema, &window.key)));
+    if let (Some(&input), false) = (node.inputs.first(), window.frame.key.is_empty()) {
+        about.push(format!("by {}", names(&plan.stream(input).schema, &window.frame.key)));
     }
-    if window.allowed_lateness.0 > 0 {
-        about.push(format!("late by up to {}", window.allowed_lateness));
+    if window.frame.allowed_lateness.0 > 0 {
+        about.push(format!("late by up to {}", window.frame.allowed_lateness));
     }
     about
 }

@@ -65,7 +65,7 @@ fn show_plan(plan: &Plan) -> String {
             ),
             NodeKind::Window(window) => format!(
                 "window key={:?} {:?} allowed={} late={:?}",
-                window.key, window.window, window.allowed_lateness, window.late
+                window.frame.key, window.frame.windows, window.frame.allowed_lateness, window.frame.late
             ),
             NodeKind::Sink(sink) => format!(
                 "sink {} {} format={} columns={:?} order={:?}",

@@ -14,8 +14,10 @@ use wasmill_connector_api::source::{
 };
 use wasmill_core::aggregate::{Accumulator, AggregateDescription};
 use wasmill_core::column::Scalar;
+use wasmill_core::content::ContentDescription;
 use wasmill_core::diagnostic::{Diagnostic, Severity};
 use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::keyed::KeyedDescription;
 use wasmill_core::plugin::{Describer, Limits, PluginError, PluginRef, World};
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::time::Micros;
@@ -355,6 +357,34 @@ impl Describer for Plugins {
             results,
             commutative: Self::name(plugin) == "spread",
             version: 1,
+        })
+    }
+
+    fn keyed(
+        &self,
+        plugin: &PluginRef,
+        _config: &str,
+        _inputs: &[InputDescription],
+        _key: &[Field],
+        _limits: &Limits,
+    ) -> Result<KeyedDescription, PluginError> {
+        Err(PluginError::NotServed {
+            path: plugin.path.clone(),
+            world: "keyed",
+        })
+    }
+
+    fn content(
+        &self,
+        plugin: &PluginRef,
+        _config: &str,
+        _input: &InputDescription,
+        _key: &[Field],
+        _limits: &Limits,
+    ) -> Result<ContentDescription, PluginError> {
+        Err(PluginError::NotServed {
+            path: plugin.path.clone(),
+            world: "window",
         })
     }
 }

@@ -67,6 +67,14 @@ fn show_plan(plan: &Plan) -> String {
                 "window key={:?} {:?} allowed={} late={:?}",
                 window.frame.key, window.frame.windows, window.frame.allowed_lateness, window.frame.late
             ),
+            other @ (NodeKind::Keyed(_)
+            | NodeKind::Content(_)
+            | NodeKind::Join(_)
+            | NodeKind::Lookup(_)
+            | NodeKind::Union
+            | NodeKind::Deduplicate(_)
+            | NodeKind::Top(_)
+            | NodeKind::Split(_)) => format!("{other:?}"),
             NodeKind::Sink(sink) => format!(
                 "sink {} {} format={} columns={:?} order={:?}",
                 sink.connector.name, sink.connector.config, sink.format.name, sink.columns, sink.order

@@ -23,6 +23,7 @@ mod count;
 mod distinct;
 mod extreme;
 mod first_last;
+mod placed;
 mod quantile;
 mod stddev;
 mod sum;
@@ -112,13 +113,39 @@ trait Function: Clone + Debug + 'static {
     /// Appends the group's result.
     fn finish(&self, cell: &Self::Cell, out: &mut ColumnBuilder) -> Result<(), Fault>;
 
+    /// Appends the cell's bytes, which tell their own end.
+    fn encode(&self, cell: &Self::Cell, out: &mut Vec<u8>);
+
+    /// Reads a cell off the front of bytes.
+    fn decode(&self, from: &mut &[u8]) -> Result<Self::Cell, Fault>;
+
     /// The bytes that the cell keeps elsewhere.
     fn heap_bytes(&self, _cell: &Self::Cell) -> usize {
         0
     }
 }
 
-/// The cells of one aggregate.
+/// The version of the bytes of cells. It stands once in each entry of state that holds some.
+pub(crate) const CELLS_VERSION: u8 = 1;
+
+/// The cells of one aggregate, by group.
+///
+/// Aligned windows hold every group of a pane at once. An operator that keeps its groups as bytes takes those that a
+/// batch touches and gives them back:
+///
+/// ```text
+/// let mut aggregates: Vec<Box<dyn Accumulators>> = functions.filter_map(|f| accumulators(f, schema)).collect();
+/// for each group of the batch, numbered from 0 as they come:
+///     for a in &mut aggregates: a.grow(group + 1); a.decode(group, &mut bytes)?   // or leave it empty: no value yet
+/// for a in &mut aggregates: a.update(&Rows { groups, .. })                        // all groups of the batch at once
+/// for each group:
+///     for a in &aggregates: a.encode(group, &mut bytes)                           // one after the other, no lengths
+/// a.merge(&[into], &*other, &[from])                                              // two sessions become one
+/// a.finish(&[group], &mut column)?                                                // any number of groups
+/// ```
+///
+/// [`Accumulators::fresh`] gives an empty one for the next batch. `count()` has no cells: rows are counted by whoever
+/// holds the groups. Of Wasm aggregates, see [`crate::window::PluginCells`].
 pub(crate) trait Accumulators: Debug {
     /// Makes room for groups up to `groups`; new ones are empty.
     fn grow(&mut self, groups: usize);
@@ -140,6 +167,15 @@ pub(crate) trait Accumulators: Debug {
     /// # Errors
     /// A sum does not fit its type.
     fn finish(&self, groups: &[u32], out: &mut ColumnBuilder) -> Result<(), Fault>;
+
+    /// Appends the bytes of a group's cell, which tell their own end and depend on the platform in nothing.
+    fn encode(&self, group: u32, out: &mut Vec<u8>);
+
+    /// Puts a cell read off the front of bytes into a group, in place of the one there.
+    ///
+    /// # Errors
+    /// The bytes are none of this aggregate's.
+    fn decode(&mut self, group: u32, from: &mut &[u8]) -> Result<(), Fault>;
 
     /// The same aggregate without a group.
     fn fresh(&self) -> Box<dyn Accumulators>;
@@ -212,6 +248,15 @@ impl<F: Function> Accumulators for Cells<F> {
         groups
             .iter()
             .try_for_each(|&group| self.function.finish(&self.cells[group as usize], out))
+    }
+
+    fn encode(&self, group: u32, out: &mut Vec<u8>) {
+        self.function.encode(&self.cells[group as usize], out);
+    }
+
+    fn decode(&mut self, group: u32, from: &mut &[u8]) -> Result<(), Fault> {
+        self.cells[group as usize] = self.function.decode(from)?;
+        Ok(())
     }
 
     fn fresh(&self) -> Box<dyn Accumulators> {
@@ -305,3 +350,6 @@ fn as_float(value: Value<'_>) -> Option<f64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 
 mod aggregate;
 mod blame;
+mod codec;
 mod counters;
 pub mod dead_letters;
 mod exact;

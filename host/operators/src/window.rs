@@ -15,6 +15,8 @@ mod panes;
 mod part;
 mod plugin;
 
+pub(crate) use self::plugin::{Plugin, PluginCells};
+
 use std::borrow::Cow;
 
 use wasmill_core::aggregate::Aggregate;
@@ -32,7 +34,7 @@ use wasmill_core::window::{Assigner, Late, UnknownTimeZone, Windows};
 use self::firing::Output;
 use self::panes::Panes;
 use self::part::{Blueprint, Scratch};
-use self::plugin::{Plugin, Rejects};
+use self::plugin::Rejects;
 use crate::aggregate::{self, Rows};
 use crate::counters::Counters;
 use crate::dead_letters::{DeadLetters, Kind, Refused};

@@ -4,6 +4,7 @@ use wasmill_core::column::{Column, ColumnBuilder, Value};
 use wasmill_core::fault::Fault;
 
 use super::{Function, Rows};
+use crate::codec::{damaged, put_count, put_signed, take_count, take_signed};
 use crate::exact::{self, Sum};
 
 #[derive(Clone, Debug)]
@@ -50,6 +51,20 @@ impl Function for IntAverage {
         out.push(Value::Float64(if cell.sum < 0 { -average } else { average }));
         Ok(())
     }
+
+    fn encode(&self, cell: &IntCell, out: &mut Vec<u8>) {
+        put_count(cell.count, out);
+        put_signed(cell.sum, out);
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<IntCell, Fault> {
+        let count = take_count(from)?;
+        let sum = take_signed(from)?;
+        if sum.unsigned_abs() > u128::from(count) << 63 {
+            return Err(damaged("a sum is too great for its count"));
+        }
+        Ok(IntCell { sum, count })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +109,17 @@ impl Function for FloatAverage {
             out.push(Value::Float64(cell.sum.divided(cell.count)));
         }
         Ok(())
+    }
+
+    fn encode(&self, cell: &FloatCell, out: &mut Vec<u8>) {
+        put_count(cell.count, out);
+        cell.sum.encode(out);
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<FloatCell, Fault> {
+        let count = take_count(from)?;
+        let sum = Sum::decode(from)?;
+        Ok(FloatCell { sum, count })
     }
 
     fn heap_bytes(&self, cell: &FloatCell) -> usize {

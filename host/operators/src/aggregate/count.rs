@@ -4,6 +4,7 @@ use wasmill_core::column::{ColumnBuilder, Value};
 use wasmill_core::fault::Fault;
 
 use super::{Function, Rows};
+use crate::codec::{put_count, take_count};
 
 #[derive(Clone, Debug)]
 pub(super) struct Count {
@@ -28,5 +29,13 @@ impl Function for Count {
     fn finish(&self, cell: &u64, out: &mut ColumnBuilder) -> Result<(), Fault> {
         out.push(Value::Int64(*cell as i64));
         Ok(())
+    }
+
+    fn encode(&self, cell: &u64, out: &mut Vec<u8>) {
+        put_count(*cell, out);
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<u64, Fault> {
+        take_count(from)
     }
 }

@@ -10,6 +10,7 @@ use wasmill_core::fault::Fault;
 use wasmill_core::key;
 
 use super::{Function, Rows};
+use crate::codec::{damaged, put_count, take_array, take_flag, take_length};
 
 const PRECISION: u32 = 14;
 const REGISTERS: usize = 1 << PRECISION;
@@ -172,6 +173,47 @@ impl Function for CountDistinct {
     fn finish(&self, cell: &Sketch, out: &mut ColumnBuilder) -> Result<(), Fault> {
         out.push(Value::Int64(cell.estimate()));
         Ok(())
+    }
+
+    fn encode(&self, cell: &Sketch, out: &mut Vec<u8>) {
+        match cell {
+            Sketch::Few(entries) => {
+                out.push(0);
+                put_count(entries.len() as u64, out);
+                for entry in entries {
+                    out.extend(entry.to_le_bytes());
+                }
+            }
+            Sketch::Many(registers) => {
+                out.push(1);
+                out.extend_from_slice(registers);
+            }
+        }
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<Sketch, Fault> {
+        let is_rank = |rank: u8| usize::from(rank) <= RANK_MAX;
+        if take_flag(from)? {
+            let registers: [u8; REGISTERS] = take_array(from)?;
+            return if registers.iter().all(|&rank| is_rank(rank)) {
+                Ok(Sketch::Many(registers.into()))
+            } else {
+                Err(damaged("a sketch of distinct values has a register out of bounds"))
+            };
+        }
+        let count = take_length(from)?;
+        let entries = (0..count).map(|_| take_array(from).map(u32::from_le_bytes));
+        let entries = entries.collect::<Result<Vec<u32>, Fault>>()?;
+        let valid = entries.len() <= ENTRIES_MAX
+            && entries.is_sorted_by(|a, b| a >> 8 < b >> 8)
+            && entries
+                .iter()
+                .all(|&entry| (entry >> 8) < REGISTERS as u32 && is_rank(entry as u8) && entry as u8 > 0);
+        if valid {
+            Ok(Sketch::Few(entries))
+        } else {
+            Err(damaged("a sketch of distinct values has a register out of bounds"))
+        }
     }
 
     fn heap_bytes(&self, cell: &Sketch) -> usize {

@@ -7,6 +7,7 @@ use wasmill_core::key::{float_of_sortable, sortable_float};
 use wasmill_core::schema::DataType;
 
 use super::{Accumulators, Cells, Function, Rows};
+use crate::codec::{damaged, put_bytes, put_signed, take_array, take_bytes, take_flag, take_int64};
 
 /// The cells for numbers: each value is mapped to a number whose maximum is asked for.
 pub(super) fn number(column: usize, greatest: bool, data_type: DataType) -> Box<dyn Accumulators> {
@@ -68,6 +69,21 @@ impl<const GREATEST: bool> Function for IntExtreme<GREATEST> {
         });
         Ok(())
     }
+
+    fn encode(&self, cell: &Option<i64>, out: &mut Vec<u8>) {
+        out.push(cell.is_some().into());
+        if let Some(value) = *cell {
+            put_signed(value.into(), out);
+        }
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<Option<i64>, Fault> {
+        Ok(if take_flag(from)? {
+            Some(take_int64(from)?)
+        } else {
+            None
+        })
+    }
 }
 
 /// Of floats, as sortable numbers.
@@ -113,6 +129,18 @@ impl<const GREATEST: bool> Function for FloatExtreme<GREATEST> {
             out.push(Value::Float64(float_of_sortable(*cell)));
         }
         Ok(())
+    }
+
+    fn encode(&self, cell: &u64, out: &mut Vec<u8>) {
+        out.extend(cell.to_le_bytes());
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<u64, Fault> {
+        let cell = u64::from_le_bytes(take_array(from)?);
+        if cell != Self::EMPTY && sortable_float(float_of_sortable(cell)) != cell {
+            return Err(damaged("a float is not in its canonical form"));
+        }
+        Ok(cell)
     }
 }
 
@@ -174,6 +202,24 @@ impl Function for ByteExtreme {
             _ => Value::Binary(bytes),
         });
         Ok(())
+    }
+
+    fn encode(&self, cell: &Self::Cell, out: &mut Vec<u8>) {
+        out.push(cell.is_some().into());
+        if let Some(bytes) = cell {
+            put_bytes(bytes, out);
+        }
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<Self::Cell, Fault> {
+        if !take_flag(from)? {
+            return Ok(None);
+        }
+        let bytes = take_bytes(from)?;
+        if self.data_type != DataType::Binary && std::str::from_utf8(bytes).is_err() {
+            return Err(damaged("a text is not UTF-8"));
+        }
+        Ok(Some(bytes.into()))
     }
 
     fn heap_bytes(&self, cell: &Self::Cell) -> usize {

@@ -1,11 +1,12 @@
 //! `first(column)` and `last(column)`: the value of the first or last row by (event time, place) whose value is not null.
 
-use wasmill_core::column::{Column, ColumnBuilder, Value};
+use wasmill_core::column::{Column, ColumnBuilder};
 use wasmill_core::fault::Fault;
-use wasmill_core::key;
 use wasmill_core::schema::DataType;
 
+use super::placed::Placed;
 use super::{Function, Rows};
+use crate::codec::take_flag;
 
 #[derive(Clone, Debug)]
 pub(super) struct FirstLast {
@@ -14,17 +15,8 @@ pub(super) struct FirstLast {
     pub(super) data_type: DataType,
 }
 
-/// A row's time, its place and its value in canonical bytes: rows of equal time and place are told apart by value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry {
-    time: i64,
-    /// The place, then the value from `value` on.
-    bytes: Box<[u8]>,
-    value: u32,
-}
-
 impl FirstLast {
-    fn better(&self, candidate: &Entry, so_far: &Entry) -> bool {
+    fn better(&self, candidate: &Placed, so_far: &Placed) -> bool {
         if self.last {
             candidate > so_far
         } else {
@@ -34,7 +26,7 @@ impl FirstLast {
 }
 
 impl Function for FirstLast {
-    type Cell = Option<Entry>;
+    type Cell = Option<Placed>;
 
     fn empty(&self) -> Self::Cell {
         None
@@ -56,17 +48,7 @@ impl Function for FirstLast {
                     return;
                 }
             }
-            scratch.clear();
-            if let Some(order) = rows.order {
-                order.write(row, &mut scratch);
-            }
-            let value = scratch.len() as u32;
-            key::encode(column.value(row), &mut scratch);
-            let candidate = Entry {
-                time,
-                bytes: scratch.as_slice().into(),
-                value,
-            };
+            let candidate = Placed::new(rows, row, column.value(row), &mut scratch);
             if cell.as_ref().is_none_or(|so_far| self.better(&candidate, so_far)) {
                 *cell = Some(candidate);
             }
@@ -83,16 +65,28 @@ impl Function for FirstLast {
 
     fn finish(&self, cell: &Self::Cell, out: &mut ColumnBuilder) -> Result<(), Fault> {
         match cell {
-            None => out.push(Value::Null),
-            Some(entry) => {
-                let mut encoded = &entry.bytes[entry.value as usize..];
-                key::decode(self.data_type, &mut encoded, |value| out.push(value));
-            }
+            None => out.push_null(),
+            Some(entry) => entry.value(self.data_type, |value| out.push(value)),
         }
         Ok(())
     }
 
+    fn encode(&self, cell: &Self::Cell, out: &mut Vec<u8>) {
+        out.push(cell.is_some().into());
+        if let Some(entry) = cell {
+            entry.encode(out);
+        }
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<Self::Cell, Fault> {
+        Ok(if take_flag(from)? {
+            Some(Placed::decode(self.data_type, from)?)
+        } else {
+            None
+        })
+    }
+
     fn heap_bytes(&self, cell: &Self::Cell) -> usize {
-        cell.as_ref().map_or(0, |entry| entry.bytes.len())
+        cell.as_ref().map_or(0, Placed::heap_bytes)
     }
 }

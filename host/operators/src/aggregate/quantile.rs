@@ -10,11 +10,14 @@ use wasmill_core::column::{Column, ColumnBuilder, Value};
 use wasmill_core::fault::Fault;
 
 use super::{Function, Rows, as_float};
+use crate::codec::{damaged, put_count, put_signed, take_count, take_length, take_signed};
 
 /// Buckets an octave. The cubic's slope against the logarithm is at least 1/0.7, and 0.7/35 < ln(1.01/0.99).
 const BUCKETS_PER_OCTAVE: i32 = 35;
 /// Buckets a sign at most.
 const BUCKETS_MAX: usize = 4_096;
+/// No float has a bucket from here on, nor from here down below zero.
+const BUCKET_BOUND: i32 = 1_075 * BUCKETS_PER_OCTAVE;
 
 #[derive(Clone, Debug)]
 pub(super) struct Quantile {
@@ -60,6 +63,35 @@ impl Buckets {
 
     fn count(&self) -> u64 {
         self.0.iter().map(|b| b.1).sum()
+    }
+
+    /// Appends the buckets, each by its distance from the one before.
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_count(self.0.len() as u64, out);
+        let mut before = 0;
+        for &(bucket, count) in &self.0 {
+            put_signed((bucket - before).into(), out);
+            put_count(count, out);
+            before = bucket;
+        }
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, Fault> {
+        let length = take_length(from)?;
+        if length > BUCKETS_MAX {
+            return Err(damaged("a sketch of quantiles has too many buckets"));
+        }
+        let mut buckets: Vec<(i32, u64)> = Vec::with_capacity(length);
+        for _ in 0..length {
+            let before = buckets.last().map_or(0, |b| b.0);
+            let bucket = take_signed(from)?.saturating_add(before.into());
+            let ascends = buckets.is_empty() || bucket > before.into();
+            if !ascends || bucket.unsigned_abs() >= BUCKET_BOUND as u128 {
+                return Err(damaged("a sketch of quantiles has a bucket out of bounds"));
+            }
+            buckets.push((bucket as i32, take_count(from)?));
+        }
+        Ok(Self(buckets))
     }
 }
 
@@ -192,6 +224,30 @@ impl Function for Quantile {
     fn finish(&self, cell: &Sketch, out: &mut ColumnBuilder) -> Result<(), Fault> {
         out.push(cell.quantile(self.q).map_or(Value::Null, Value::Float64));
         Ok(())
+    }
+
+    fn encode(&self, cell: &Sketch, out: &mut Vec<u8>) {
+        cell.negative.encode(out);
+        cell.positive.encode(out);
+        for count in [
+            cell.zeros,
+            cell.negative_infinities,
+            cell.positive_infinities,
+            cell.nans,
+        ] {
+            put_count(count, out);
+        }
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<Sketch, Fault> {
+        Ok(Sketch {
+            negative: Buckets::decode(from)?,
+            positive: Buckets::decode(from)?,
+            zeros: take_count(from)?,
+            negative_infinities: take_count(from)?,
+            positive_infinities: take_count(from)?,
+            nans: take_count(from)?,
+        })
     }
 
     fn heap_bytes(&self, cell: &Sketch) -> usize {

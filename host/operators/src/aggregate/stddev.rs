@@ -3,9 +3,10 @@
 //! With n values x, the variance is (n Σx² - (Σx)²) / (n (n - 1)). All of it is calculated in integers.
 
 use wasmill_core::column::{Column, ColumnBuilder, Value};
-use wasmill_core::fault::Fault;
+use wasmill_core::fault::{Domain, Fault};
 
 use super::{Function, Rows};
+use crate::codec::{put_count, take_count};
 use crate::exact::{Natural, SquareSum, Sum};
 
 #[derive(Clone, Debug)]
@@ -58,9 +59,32 @@ impl Function for Stddev {
         out.push(match cell.count {
             0 | 1 => Value::Null,
             _ if cell.sum.special().is_some() => Value::Float64(f64::NAN),
-            count => Value::Float64(deviation(cell, count)),
+            count => Value::Float64(deviation(cell, count).ok_or_else(|| {
+                let message = "the moments of a deviation are those of no numbers: the saved state is damaged";
+                Fault::fatal(Domain::External, message)
+            })?),
         });
         Ok(())
+    }
+
+    fn encode(&self, cell: &Moments, out: &mut Vec<u8>) {
+        put_count(cell.count, out);
+        if cell.count > 0 {
+            cell.sum.encode(out);
+            cell.squares.encode(out);
+        }
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<Moments, Fault> {
+        let count = take_count(from)?;
+        if count == 0 {
+            return Ok(Moments::default());
+        }
+        Ok(Moments {
+            sum: Sum::decode(from)?,
+            squares: SquareSum::decode(from)?,
+            count,
+        })
     }
 
     fn heap_bytes(&self, cell: &Moments) -> usize {
@@ -68,7 +92,8 @@ impl Function for Stddev {
     }
 }
 
-fn deviation(cell: &Moments, count: u64) -> f64 {
+/// `None` where no numbers have these moments.
+fn deviation(cell: &Moments, count: u64) -> Option<f64> {
     let (_, sum, sum_exponent) = cell.sum.total();
     let (squares, squares_exponent) = cell.squares.total();
     let square_of_sum = sum.times(&sum);
@@ -77,7 +102,8 @@ fn deviation(cell: &Moments, count: u64) -> f64 {
     let exponent = squares_exponent.min(2 * sum_exponent);
     let left = scaled_squares.shifted_left((squares_exponent - exponent) as u32);
     let right = square_of_sum.shifted_left((2 * sum_exponent - exponent) as u32);
-    left.minus(&right).root_of_quotient(exponent, count, count - 1)
+    let difference = left.minus(&right)?;
+    Some(difference.root_of_quotient(exponent, count, count - 1))
 }
 
 #[cfg(test)]
@@ -91,7 +117,7 @@ mod tests {
             cell.squares.add(value);
             cell.count += 1;
         }
-        assert_eq!(deviation(&cell, cell.count), expect, "{values:?}");
+        assert_eq!(deviation(&cell, cell.count), Some(expect), "{values:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use wasmill_core::column::{Column, ColumnBuilder, Value};
 use wasmill_core::fault::{Domain, Fault};
 
 use super::{Function, Rows};
+use crate::codec::{damaged, put_signed, take_flag, take_signed};
 use crate::exact::Sum;
 
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub(super) struct IntSum {
 
 /// No sum of 2^64 integers of 64 bits comes so low.
 const EMPTY: i128 = i128::MIN;
+/// Nor so far from zero, which leaves room to go on.
+const MAGNITUDE_MAX: u128 = 1 << 120;
 
 impl Function for IntSum {
     type Cell = i128;
@@ -48,6 +51,24 @@ impl Function for IntSum {
         };
         out.push(Value::Int64(sum));
         Ok(())
+    }
+
+    fn encode(&self, cell: &i128, out: &mut Vec<u8>) {
+        out.push(u8::from(*cell != EMPTY));
+        if *cell != EMPTY {
+            put_signed(*cell, out);
+        }
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<i128, Fault> {
+        if !take_flag(from)? {
+            return Ok(EMPTY);
+        }
+        let sum = take_signed(from)?;
+        if sum.unsigned_abs() > MAGNITUDE_MAX {
+            return Err(damaged("a sum is too great"));
+        }
+        Ok(sum)
     }
 }
 
@@ -87,6 +108,14 @@ impl Function for FloatSum {
             out.push(Value::Float64(cell.rounded()));
         }
         Ok(())
+    }
+
+    fn encode(&self, cell: &Sum, out: &mut Vec<u8>) {
+        cell.encode(out);
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<Sum, Fault> {
+        Sum::decode(from)
     }
 
     fn heap_bytes(&self, cell: &Sum) -> usize {

@@ -11,6 +11,7 @@ use wasmill_core::key;
 use wasmill_core::schema::DataType;
 
 use super::{Function, Rows};
+use crate::codec::{damaged, put_bytes, put_count, take_canonical, take_count, take_length};
 use crate::json;
 
 #[derive(Clone, Debug)]
@@ -60,6 +61,29 @@ impl Function for TopK {
         text.push(']');
         out.push(Value::Json(&text));
         Ok(())
+    }
+
+    /// In the order of the values, so that equal counts have equal bytes.
+    fn encode(&self, cell: &Counts, out: &mut Vec<u8>) {
+        let mut entries: Vec<(&Vec<u8>, &u64)> = cell.iter().collect();
+        entries.sort_unstable();
+        put_count(entries.len() as u64, out);
+        for (value, &count) in entries {
+            put_bytes(value, out);
+            put_count(count, out);
+        }
+    }
+
+    fn decode(&self, from: &mut &[u8]) -> Result<Counts, Fault> {
+        let mut counts = Counts::default();
+        for _ in 0..take_length(from)? {
+            let value = take_canonical(self.data_type, from)?;
+            let count = take_count(from)?;
+            if counts.insert(value.to_vec(), count).is_some() {
+                return Err(damaged("a value is counted twice"));
+            }
+        }
+        Ok(counts)
     }
 
     fn heap_bytes(&self, cell: &Counts) -> usize {

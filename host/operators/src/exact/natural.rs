@@ -20,6 +20,11 @@ impl Natural {
         Self(limbs)
     }
 
+    /// The limbs, least significant first, without leading zeros.
+    pub(super) fn limbs(&self) -> &[u64] {
+        &self.0
+    }
+
     pub(crate) fn is_zero(&self) -> bool {
         self.0.is_empty()
     }
@@ -60,9 +65,9 @@ impl Natural {
         Self::from_limbs(out)
     }
 
-    /// `self - other`, which is not greater.
+    /// `self - other`; `None` where that is below zero.
     #[must_use]
-    pub(crate) fn minus(&self, other: &Self) -> Self {
+    pub(crate) fn minus(&self, other: &Self) -> Option<Self> {
         let mut out = self.0.clone();
         let mut borrow = false;
         for (i, limb) in out.iter_mut().enumerate() {
@@ -72,11 +77,7 @@ impl Natural {
             *limb = second;
             borrow = under || under_again;
         }
-        assert!(
-            !borrow && other.0.len() <= out.len(),
-            "a difference is not negative here"
-        );
-        Self::from_limbs(out)
+        (!borrow && other.0.len() <= out.len()).then(|| Self::from_limbs(out))
     }
 
     /// The quotient, and whether something remained.
@@ -161,7 +162,8 @@ mod tests {
             let product = u128::from(a) * u128::from(b);
             prop_assert_eq!(natural(a).times(&natural(b)), Natural::from(product));
             prop_assert_eq!(Natural::from(product).divided(c), (Natural::from(product / u128::from(c)), product % u128::from(c) != 0));
-            prop_assert_eq!(natural(a.max(b)).minus(&natural(a.min(b))), natural(a.abs_diff(b)));
+            prop_assert_eq!(natural(a.max(b)).minus(&natural(a.min(b))), Some(natural(a.abs_diff(b))));
+            prop_assert_eq!(natural(a.min(b)).minus(&natural(a.max(b))).is_some(), a == b);
             let shifted = natural(a).shifted_left(by);
             prop_assert_eq!(shifted.shifted_right(by), natural(a));
             prop_assert_eq!(shifted.bits(), if a == 0 { 0 } else { natural(a).bits() + by });

@@ -1,7 +1,10 @@
 //! The exact sum of squares.
 
+use wasmill_core::fault::Fault;
+
 use super::wide::Wide;
 use super::{Natural, parts};
+use crate::codec::{damaged, put_signed, put_unsigned, take_flag, take_signed, take_unsigned};
 
 /// No square of a float has a bit below this exponent.
 const LOWEST: i32 = -2148;
@@ -9,6 +12,8 @@ const LOWEST: i32 = -2148;
 const HIGHEST: i32 = 2048 + 64;
 /// Room below the first addend for smaller ones.
 const ROOM_BELOW: i32 = 48;
+/// Twice the greatest exponent of a float's parts, less the room.
+const BASE_MAX: i128 = 2 * 971;
 
 /// The exact sum of the squares of finite numbers. 56 bytes, and 1,100 more where exponents lie far apart.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +92,40 @@ impl SquareSum {
         all.add(a | b << 64, self.base.into(), false);
         all.add(c | d << 64, i32::from(self.base) + 128, false);
         (all.total().1, all.lowest())
+    }
+
+    /// Appends the sum's bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let [a, b, c, d] = self.small.map(u128::from);
+        put_signed(self.base.into(), out);
+        put_unsigned(a | b << 64, out);
+        put_unsigned(c | d << 64, out);
+        out.push(self.wide.is_some().into());
+        if let Some(wide) = &self.wide {
+            wide.encode(out);
+        }
+    }
+
+    /// Reads a sum.
+    ///
+    /// # Errors
+    /// The bytes are none.
+    pub(crate) fn decode(from: &mut &[u8]) -> Result<Self, Fault> {
+        let base = take_signed(from)?;
+        if !(i128::from(LOWEST)..=BASE_MAX).contains(&base) {
+            return Err(damaged("a sum is too great"));
+        }
+        let (low, high) = (take_unsigned(from)?, take_unsigned(from)?);
+        let wide = if take_flag(from)? {
+            Some(Box::new(Wide::decode(LOWEST, HIGHEST, from)?))
+        } else {
+            None
+        };
+        Ok(Self {
+            small: [low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64],
+            wide,
+            base: base as i16,
+        })
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -1,7 +1,10 @@
 //! The exact sum of floats and integers.
 
+use wasmill_core::fault::Fault;
+
 use super::wide::Wide;
 use super::{Natural, divide, parts, round};
+use crate::codec::{damaged, put_signed, take_byte, take_flag, take_signed};
 
 /// No float has a bit below this exponent.
 const LOWEST: i32 = -1074;
@@ -9,6 +12,8 @@ const LOWEST: i32 = -1074;
 const HIGHEST: i32 = 1024 + 64;
 /// Room below the first addend for smaller ones.
 const ROOM_BELOW: i32 = 20;
+/// No float is a multiple of a greater power of two that its mantissa leaves out.
+const BASE_MAX: i128 = 971;
 
 const SOME: u8 = 1;
 const POSITIVE_INFINITY: u8 = 2;
@@ -190,6 +195,50 @@ impl Sum {
         if negative { -value } else { value }
     }
 
+    /// Appends the sum's bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.seen);
+        if self.is_empty() {
+            return;
+        }
+        put_signed(self.base.into(), out);
+        put_signed(self.small, out);
+        out.push(self.wide.is_some().into());
+        if let Some(wide) = &self.wide {
+            wide.encode(out);
+        }
+    }
+
+    /// Reads a sum.
+    ///
+    /// # Errors
+    /// The bytes are none.
+    pub(crate) fn decode(from: &mut &[u8]) -> Result<Self, Fault> {
+        let seen = take_byte(from)?;
+        if seen == 0 {
+            return Ok(Self::default());
+        }
+        if seen & SOME == 0 || seen > SOME | POSITIVE_INFINITY | NEGATIVE_INFINITY | NAN {
+            return Err(damaged("a sum holds neither numbers nor nothing"));
+        }
+        let base = take_signed(from)?;
+        if !(i128::from(LOWEST)..=BASE_MAX).contains(&base) {
+            return Err(damaged("a sum is too great"));
+        }
+        let small = take_signed(from)?;
+        let wide = if take_flag(from)? {
+            Some(Box::new(Wide::decode(LOWEST, HIGHEST, from)?))
+        } else {
+            None
+        };
+        Ok(Self {
+            small,
+            wide,
+            base: base as i16,
+            seen,
+        })
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         self.wide.as_ref().map_or(0, |wide| wide.size_bytes())
     }
@@ -269,6 +318,13 @@ mod tests {
             first.merge(&second);
             prop_assert_eq!(first.rounded(), expect);
             prop_assert_eq!(swapped.rounded(), expect);
+            let mut bytes = Vec::new();
+            first.encode(&mut bytes);
+            let mut read = Sum::decode(&mut &bytes[..]).expect("a sum");
+            prop_assert_eq!(read.rounded(), expect);
+            read.add(1.5);
+            first.add(1.5);
+            prop_assert_eq!(read.rounded(), first.rounded());
             let mut sorted = values.clone();
             sorted.sort_by(f64::total_cmp);
             prop_assert_eq!(sum(&sorted).rounded(), expect);

@@ -1,6 +1,9 @@
 //! The superaccumulator: a fixed-point number that spans every exponent, in overlapping signed chunks.
 
+use wasmill_core::fault::Fault;
+
 use super::Natural;
+use crate::codec::{damaged, put_count, take_array, take_count, take_flag, take_length};
 
 /// Each chunk counts units of 2^32 of the one below it; its upper bits take carries until they are passed on.
 const CHUNK_BITS: i32 = 32;
@@ -71,6 +74,39 @@ impl Wide {
         let pairs = sum.chunks.chunks(2);
         let limbs = pairs.map(|pair| pair[0] as u64 | pair.get(1).map_or(0, |&high| (high as u64) << CHUNK_BITS));
         (negative, Natural::from_limbs(limbs.collect()))
+    }
+
+    /// Appends the sum's bytes: its sign, then its limbs from the first that is not zero.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let (negative, magnitude) = self.total();
+        let limbs = magnitude.limbs();
+        let zeros = limbs.iter().take_while(|&&limb| limb == 0).count();
+        out.push(negative.into());
+        put_count(zeros as u64, out);
+        put_count((limbs.len() - zeros) as u64, out);
+        for limb in &limbs[zeros..] {
+            out.extend(limb.to_le_bytes());
+        }
+    }
+
+    /// Reads a sum of these bounds.
+    ///
+    /// # Errors
+    /// The bytes are none.
+    pub(super) fn decode(lowest: i32, highest: i32, from: &mut &[u8]) -> Result<Self, Fault> {
+        let mut sum = Self::new(lowest, highest);
+        let negative = take_flag(from)?;
+        let zeros = take_count(from)?;
+        let limbs_max = ((highest - lowest) / 64 + 1) as u64;
+        let limbs = take_length(from)? as u64;
+        if zeros.saturating_add(limbs) > limbs_max {
+            return Err(damaged("a sum is too great"));
+        }
+        for limb in zeros..zeros + limbs {
+            let magnitude = u64::from_le_bytes(take_array(from)?);
+            sum.add(magnitude.into(), lowest + 64 * limb as i32, negative);
+        }
+        Ok(sum)
     }
 
     pub(super) fn lowest(&self) -> i32 {

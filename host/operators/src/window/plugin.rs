@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use wasmill_core::aggregate::{Aggregate, AggregateDescription, Groups};
 use wasmill_core::batch::{Batch, Hidden, OutputColumn, Slot};
 use wasmill_core::column::{Column, ColumnBuilder, Scalar};
-use wasmill_core::fault::Fault;
+use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::operator::Emit;
 use wasmill_core::order::Order;
 use wasmill_core::plan::OnFault;
@@ -19,6 +19,7 @@ use wasmill_core::transform::Reject;
 use wasmill_core::watermark::RowWatermarks;
 
 use crate::blame::{Attempt, blame};
+use crate::codec::{damaged, put_count, put_value, take_count, take_value};
 use crate::counters::Counters;
 use crate::dead_letters::{DeadLetters, Kind, Refused};
 use crate::keys::KeyId;
@@ -44,6 +45,11 @@ impl std::fmt::Debug for Plugin {
 }
 
 /// A plugin's accumulators by group.
+///
+/// For one group at a time, as [`crate::aggregate::Accumulators`] says: [`PluginCells::decode`] puts a group's cells
+/// where they were or [`Plugin::add`] makes those that are not there, [`PluginCells::encode`] takes their bytes,
+/// [`Plugin::merge`] and [`Plugin::finish`] go by group too. A plugin that is not [`Plugin::commutative`] must be given
+/// each group's rows in the order of (event time, place), and its groups be merged in the order of time.
 #[derive(Debug, Default)]
 pub(crate) struct PluginCells {
     /// A column for each accumulator.
@@ -87,6 +93,41 @@ impl PluginCells {
                 column.resize(groups, initial.clone());
             }
         }
+    }
+
+    /// Appends the bytes of a group's cells; of a group that no row reached, those of the initial ones.
+    pub(crate) fn encode(&self, group: u32, plugin: &Plugin, out: &mut Vec<u8>) {
+        let description = &plugin.description;
+        put_count(description.version.into(), out);
+        for (i, accumulator) in description.accumulators.iter().enumerate() {
+            let cell = self.columns.get(i).and_then(|column| column.get(group as usize));
+            put_value(cell.unwrap_or(&accumulator.initial).as_value(), out);
+        }
+    }
+
+    /// Puts cells read off the front of bytes into a group.
+    ///
+    /// # Errors
+    /// The bytes are none of this plugin's, or its accumulators have another version.
+    pub(crate) fn decode(&mut self, group: u32, plugin: &Plugin, from: &mut &[u8]) -> Result<(), Fault> {
+        let description = &plugin.description;
+        self.grow(group as usize + 1, description);
+        let version = take_count(from)?;
+        if version != u64::from(description.version) {
+            let message = format!(
+                "the accumulators of {} are of version {version} in the saved state and {} in the plugin",
+                plugin.path, description.version
+            );
+            return Err(Fault::fatal(Domain::User, message));
+        }
+        for (column, accumulator) in self.columns.iter_mut().zip(&description.accumulators) {
+            let value = take_value(accumulator.field.data_type, from)?;
+            if value == Scalar::Null && !accumulator.field.nullable {
+                return Err(damaged("an accumulator is null"));
+            }
+            column[group as usize] = value;
+        }
+        Ok(())
     }
 
     fn gather(&self, groups: &[u32], description: &AggregateDescription) -> Vec<Column> {
@@ -172,8 +213,8 @@ impl Plugin {
         self.description.commutative
     }
 
-    /// Accumulates rows of a batch as they come.
-    pub(super) fn add(
+    /// Accumulates rows of a batch as they come: row `chosen[i]`, or row i, goes to `groups[i]`.
+    pub(crate) fn add(
         &mut self,
         cells: &mut PluginCells,
         batch: &Batch,
@@ -277,7 +318,7 @@ impl Plugin {
     }
 
     /// Merges cells `from` of a later part into cells `into` of an earlier one; those that are `new` there are copied.
-    pub(super) fn merge(
+    pub(crate) fn merge(
         &mut self,
         cells: &mut PluginCells,
         into: &[u32],
@@ -307,7 +348,7 @@ impl Plugin {
     }
 
     /// The results of groups, a column each.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         &mut self,
         cells: &PluginCells,
         groups: &[u32],

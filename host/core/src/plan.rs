@@ -510,6 +510,22 @@ pub struct JoinNode {
     pub columns: Vec<JoinColumn>,
 }
 
+impl JoinNode {
+    /// How far the output's watermark stays behind the input's: rows without a pair are known as such only when none can
+    /// come any more, and keep their own event time.
+    pub fn lag(&self) -> Micros {
+        let JoinBound::Within { before, after } = self.bound else {
+            return Micros::ZERO;
+        };
+        match self.kind {
+            JoinKind::Inner => Micros::ZERO,
+            JoinKind::Left | JoinKind::Semi | JoinKind::Anti => after,
+            JoinKind::Right => before,
+            JoinKind::Full => Micros(before.0.max(after.0)),
+        }
+    }
+}
+
 /// Which rows of a join come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinKind {
@@ -713,6 +729,14 @@ pub enum SinkOrder {
     Arrival,
     /// By (max(t, w), t, place): the same bytes on every run of a reproducible topology.
     EventTime,
+}
+
+/// The column that a sink of a changelog writes first: what each row does, in the words of [`crate::kind::Kind::name`].
+pub const KIND_COLUMN: &str = "kind";
+
+/// The field of [`KIND_COLUMN`].
+pub fn kind_field() -> Field {
+    Field::required(KIND_COLUMN, DataType::Utf8)
 }
 
 /// The schema of every dead letter.

@@ -4,10 +4,14 @@
 //! gives no columns, and what reads it is checked only as far as it can be without them: one mistake is told once.
 
 mod function;
+mod join;
+mod keys;
+mod lookup;
 mod plugin;
 mod sink;
+mod small;
 mod source;
-mod transform;
+mod wasm;
 mod window;
 mod wiring;
 
@@ -29,7 +33,7 @@ use crate::place::{At as _, Place};
 use crate::problems::{Problems, did_you_mean, list};
 use crate::projection;
 use crate::reproducible;
-use crate::spec::{Kind, Node, Reference, Topology};
+use crate::spec::{Kind, LateSpec, Node, Reference, Topology};
 
 /// The port of dead letters, of every node that has them.
 const DEAD_LETTER_PORT: &str = "dead-letter";
@@ -73,7 +77,7 @@ pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Optio
         nodes: checker.nodes,
         streams: checker.streams,
         engine: topology.engine.clone(),
-        state: plan::StateSettings::default(),
+        state: state(&topology.state, &checker.folder),
         irreproducible: Vec::new(),
     };
     projection::project(&mut plan);
@@ -108,10 +112,36 @@ struct Ports {
 /// A node as planned, before it has its number.
 struct Planned {
     inputs: Vec<StreamIndex>,
-    /// Each port's name and schema, the main one first.
-    outputs: Vec<(Arc<str>, Schema)>,
+    /// The ports, the main one first.
+    outputs: Vec<Port>,
     dead_letters: bool,
     kind: plan::NodeKind,
+}
+
+/// A port of a planned node.
+struct Port {
+    name: Arc<str>,
+    schema: Schema,
+    changelog: bool,
+}
+
+impl Port {
+    /// A port whose rows are all new.
+    fn new(name: &str, schema: Schema) -> Self {
+        Self {
+            name: name.into(),
+            schema,
+            changelog: false,
+        }
+    }
+
+    /// The same port, a changelog where this stream is one.
+    fn like(self, stream: &Stream) -> Self {
+        Self {
+            changelog: stream.changelog,
+            ..self
+        }
+    }
 }
 
 impl<'a> Checker<'a> {
@@ -125,8 +155,14 @@ impl<'a> Checker<'a> {
         let inputs = self.inputs(at, node);
         let planned = match &node.kind {
             Kind::Source(source) => self.source(at, node, source),
-            Kind::Transform(transform) => self.transform(at, node, transform, inputs),
+            Kind::Wasm(wasm) => self.wasm(at, node, wasm, inputs),
             Kind::Window(window) => self.window(at, node, window, inputs),
+            Kind::Join(join) => self.join(at, node, join, inputs),
+            Kind::Lookup(lookup) => self.lookup(at, node, lookup, inputs),
+            Kind::Union => self.union(node, inputs),
+            Kind::Deduplicate(deduplicate) => self.deduplicate(at, node, deduplicate, inputs),
+            Kind::Top(top) => self.top(at, node, top, inputs),
+            Kind::Split(split) => self.split(node, split, inputs),
             Kind::Sink(sink) => self.sink(at, node, sink, inputs),
             Kind::Unknown => None,
         };
@@ -140,13 +176,20 @@ impl<'a> Checker<'a> {
         let producer = NodeIndex(self.nodes.len() as u32);
         let mut names = Vec::new();
         let mut outputs = Vec::new();
-        for (port, (name, schema)) in planned.outputs.into_iter().enumerate() {
-            let stream = if port == 0 {
+        for (number, port) in planned.outputs.into_iter().enumerate() {
+            let Port {
+                name,
+                schema,
+                changelog,
+            } = port;
+            let stream = if number == 0 {
                 id.to_string()
             } else {
                 format!("{id}.{name}")
             };
-            outputs.push(self.stream(producer, &stream, schema));
+            let stream = self.stream(producer, &stream, schema);
+            self.streams[stream.0 as usize].changelog = changelog;
+            outputs.push(stream);
             names.push(name);
         }
         let dead_letters = planned.dead_letters.then(|| {
@@ -225,8 +268,11 @@ impl<'a> Checker<'a> {
         let port = reference.port.as_deref().unwrap_or_default();
         let main = ports.names.first().is_some_and(|main| **main == *port);
         let help = match &node.kind {
-            Kind::Window(window) if port == LATE_PORT && window.late.is_some() => {
-                "write `late = \"port\"` at the window, or leave its `late` out".to_owned()
+            kind if port.starts_with(LATE_PORT) && kind.late().is_some() => {
+                format!(
+                    "write `late = \"port\"` at `{}`, or leave its `late` out",
+                    reference.node
+                )
             }
             _ if main => format!(
                 "the main output has no port name: write `input = \"{}\"`",
@@ -329,9 +375,11 @@ impl<'a> Checker<'a> {
                         .help("let a sink or an operator read it, or take it out"),
                 );
             }
-            if let Kind::Window(window) = &node.kind
-                && let Some((Late::Port, word)) = &window.late
-                && !self.wiring.reads(at, LATE_PORT)
+            let reads_late = [LATE_PORT, join::LATE_PORTS[0], join::LATE_PORTS[1]]
+                .iter()
+                .any(|port| self.wiring.reads(at, port));
+            if let Some(LateSpec { late: Late::Port, word }) = node.kind.late()
+                && !reads_late
             {
                 self.problems().push(
                     Diagnostic::warning(codes::UNREAD, format!("nobody reads the late rows of {}", node.name))
@@ -340,6 +388,16 @@ impl<'a> Checker<'a> {
                 );
             }
         }
+    }
+}
+
+/// Where state is kept: a folder of the topology is relative to its file.
+fn state(spec: &crate::spec::State, folder: &Folder) -> plan::StateSettings {
+    let default = plan::StateSettings::default();
+    plan::StateSettings {
+        backend: spec.backend,
+        memory_bytes: spec.memory_bytes.unwrap_or(default.memory_bytes),
+        path: spec.path.as_ref().map(|path| folder.resolve(path)),
     }
 }
 

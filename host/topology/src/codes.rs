@@ -101,6 +101,8 @@ codes! {
     /// Several streams are read as one, but their columns differ.
     SCHEMAS_DIFFER = "T0217", "the inputs have different columns";
 
+    /// Rows that take others back (a changelog) go where only new rows can be taken.
+    CHANGELOG = "T0218", "a changelog goes where it cannot be taken";
     /// The plugin's file cannot be read.
     PLUGIN_FILE = "T0301", "a plugin cannot be read";
     /// The file is no component, or exports none of our worlds.
@@ -127,6 +129,9 @@ codes! {
     /// A warning: windows leave gaps between them, and rows in the gaps are in no window.
     GAPS = "T0405", "rows between the windows are lost";
 
+    /// A join needs a bound in time (`within`, `as-of` or `window`), and a kind that goes with it. Without a bound every row
+    /// would have to be kept for ever.
+    JOIN = "T0406", "a join's parts do not fit";
     /// A warning: more workers than key groups; the surplus has nothing to do behind a keyed exchange.
     IDLE_WORKERS = "T0501", "some workers have nothing to do";
 }

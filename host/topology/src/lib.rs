@@ -32,7 +32,7 @@ use std::path::Path;
 
 use wasmill_connector_api::registry::Registry;
 use wasmill_core::diagnostic::{Diagnostic, Severity};
-use wasmill_core::plan::{NodeKind, Plan};
+use wasmill_core::plan::{Node, Plan, Spread};
 use wasmill_core::plugin::Describer;
 
 use crate::problems::Problems;
@@ -112,11 +112,15 @@ fn read(input: &Input<'_>, registry: &Registry, describer: &dyn Describer, probl
     Some(plan)
 }
 
+/// Whether rows of an input go to subtasks by their key.
+fn is_keyed(node: &Node) -> bool {
+    (0..node.inputs.len()).any(|input| matches!(node.kind.spread(input), Spread::Key(_)))
+}
+
 fn idle_workers(plan: &Plan, problems: &Problems) {
-    let keyed = |kind: &NodeKind| matches!(kind, NodeKind::Window(window) if !window.frame.key.is_empty());
     let groups = usize::from(plan.engine.key_groups);
     let Some(workers) = plan.engine.workers else { return };
-    if workers.get() > groups && plan.nodes.iter().any(|node| keyed(&node.kind)) {
+    if workers.get() > groups && plan.nodes.iter().any(is_keyed) {
         let message = format!("{workers} workers share {groups} key groups");
         problems.push(Diagnostic::warning(codes::IDLE_WORKERS, message).help(format!(
             "raise `max-parallelism` to {workers} or more, or run fewer workers"

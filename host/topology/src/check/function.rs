@@ -55,6 +55,14 @@ const COMPARABLE: &[DataType] = &[
 ];
 
 impl Checker<'_> {
+    /// Reports a function that does not exist, where nothing is known of the columns.
+    pub(super) fn function_exists(&self, expression: &Expression) {
+        let function = expression.function.text.to_lowercase();
+        if !FORMS.iter().any(|(name, _)| *name == function) {
+            self.unknown_function(expression, &function);
+        }
+    }
+
     /// The function, and its result's type and nullability.
     pub(super) fn builtin(
         &self,

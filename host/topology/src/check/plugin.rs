@@ -12,6 +12,11 @@ use crate::spec::Plugin;
 impl Checker<'_> {
     /// The plugin's file, if it is of this world.
     pub(super) fn load(&self, plugin: &Plugin, expected: World) -> Option<PluginRef> {
+        self.load_any(plugin, &[expected]).map(|(found, _)| found)
+    }
+
+    /// The plugin's file and its world, if that is one of these.
+    pub(super) fn load_any(&self, plugin: &Plugin, expected: &[World]) -> Option<(PluginRef, World)> {
         let path = self.folder.resolve(&plugin.path);
         let (found, world) = match self.world.describer.load(&path) {
             Ok(found) => found,
@@ -34,24 +39,26 @@ impl Checker<'_> {
             );
             return None;
         }
-        if world != expected {
-            self.wrong_world(plugin, world, expected);
+        if !expected.contains(&world) {
+            self.wrong_world(plugin, world, expected[0]);
             return None;
         }
-        Some(found)
+        Some((found, world))
     }
 
     fn wrong_world(&self, plugin: &Plugin, world: World, expected: World) {
         let place = &plugin.word.place;
-        let help = match (world, expected) {
-            (World::Keyed | World::Window, _) => {
-                self.world_to_come(plugin, world.name());
-                return;
-            }
-            (World::Aggregate, _) => {
+        let help = match world {
+            World::Aggregate => {
                 "aggregates stand in a window: `type = \"window\"`, `aggregate = { x = { plugin = \"...\" } }`"
             }
-            (World::Transform, _) => "transforms stand in an operator of their own: `[[operator]]`, `plugin = \"...\"`",
+            World::Window => {
+                "plugins of this world stand beside a window: `type = \"window\"`, `window = { ... }`, `plugin = \"...\"`"
+            }
+            World::Transform => "transforms stand in an operator of their own: `[[operator]]`, `plugin = \"...\"`",
+            World::Keyed => {
+                "keyed operators stand in an operator of their own: `[[operator]]`, `plugin = \"...\"`, `key = [...]`"
+            }
         };
         self.problems().push(
             Diagnostic::error(
@@ -65,7 +72,7 @@ impl Checker<'_> {
 
     fn world_to_come(&self, plugin: &Plugin, world: &str) {
         let what = format!("a plugin of the world `{world}`");
-        let help = "use plugins of the worlds `transform` and `aggregate`";
+        let help = "`wasmill inspect` shows which world a file is of";
         self.problems().push(not_built(&what, &plugin.word.place, help));
     }
 

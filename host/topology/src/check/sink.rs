@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use wasmill_connector_api::sink::SinkDescription;
 use wasmill_core::diagnostic::Diagnostic;
 use wasmill_core::id::StreamIndex;
-use wasmill_core::plan::{ConnectorRef, FormatRef, NodeKind, SinkNode, dead_letter_schema};
+use wasmill_core::plan::{self, ConnectorRef, FormatRef, NodeKind, SinkNode, dead_letter_schema};
 use wasmill_core::schema::{Field, Schema};
 
 use super::{Checker, Planned};
@@ -59,7 +59,19 @@ impl Checker<'_> {
                 self.columns(&schema, words, &of)?
             }
         };
-        let fields: Vec<Field> = columns.iter().map(|&column| schema.fields()[column].clone()).collect();
+        self.takes_changelogs(node, &inputs, |_| sink.changelog.is_some());
+        let mut fields: Vec<Field> = columns.iter().map(|&column| schema.fields()[column].clone()).collect();
+        if let Some(word) = &sink.changelog {
+            if fields.iter().any(|field| &*field.name == plan::KIND_COLUMN) {
+                self.problems().error(
+                    codes::DUPLICATE_COLUMN,
+                    format!("{} would write two columns named `{}`", node.name, plan::KIND_COLUMN),
+                    &word.place,
+                    "a changelog is written with a first column of this name; list the others with `columns`",
+                );
+            }
+            fields.insert(0, plan::kind_field());
+        }
         let spec = sink.format.as_ref().filter(|_| format_known)?;
         let format = self.sink_format(node, spec, Some(&fields))?;
         let (config, _) = described?;
@@ -79,7 +91,7 @@ impl Checker<'_> {
                 format,
                 columns,
                 order: sink.order,
-                changelog: false,
+                changelog: sink.changelog.is_some(),
             })),
         })
     }
@@ -179,7 +191,7 @@ impl Checker<'_> {
     }
 
     /// The schema of all inputs, which is one.
-    fn common_schema(&self, node: &Node, inputs: &[StreamIndex]) -> Option<Schema> {
+    pub(super) fn common_schema(&self, node: &Node, inputs: &[StreamIndex]) -> Option<Schema> {
         let first = self.schema(*inputs.first()?);
         for (input, reference) in inputs.iter().zip(&node.inputs).skip(1) {
             let schema = self.schema(*input);

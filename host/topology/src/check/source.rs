@@ -9,7 +9,7 @@ use wasmill_core::plan::{
 };
 use wasmill_core::schema::{DataType, Field, Schema};
 
-use super::{Checker, Fields, Planned};
+use super::{Checker, Fields, Planned, Port};
 use crate::codes;
 use crate::foreign::Foreign;
 use crate::place::{At as _, Word};
@@ -85,7 +85,7 @@ impl Checker<'_> {
         let dead_letters = on_invalid == OnInvalid::DeadLetter && self.takes_dead_letters(at);
         Some(Planned {
             inputs: Vec::new(),
-            outputs: vec![("out".into(), schema)],
+            outputs: vec![Port::new("out", schema)],
             dead_letters,
             kind: NodeKind::Source(Box::new(SourceNode {
                 connector: ConnectorRef {

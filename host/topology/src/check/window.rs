@@ -2,18 +2,19 @@
 
 use wasmill_core::id::StreamIndex;
 use wasmill_core::plan::{
-    AggregateFunction, AggregateNode, AggregatePlugin, NodeKind, OnFault, WindowFrame, WindowNode,
+    AggregateFunction, AggregateNode, AggregatePlugin, ContentNode, LateResults, Lateness, NodeKind, OnFault,
+    WindowFrame, WindowNode,
 };
 use wasmill_core::plugin::World;
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::transform::InputDescription;
-use wasmill_core::window::{Late, Windows};
+use wasmill_core::window::Late;
 
-use super::{Checker, Fields, LATE_PORT, Planned};
+use super::{Checker, Fields, LATE_PORT, Planned, Port};
 use crate::codes;
 use crate::place::Word;
 use crate::reader::not_built;
-use crate::spec::{Aggregate, Function, Node, PluginAggregate, Window};
+use crate::spec::{Aggregate, Computes, Function, Node, Plugin, PluginAggregate, Window};
 
 impl Checker<'_> {
     pub(super) fn window(
@@ -23,101 +24,174 @@ impl Checker<'_> {
         window: &Window,
         inputs: Option<Vec<StreamIndex>>,
     ) -> Option<Planned> {
-        let late = self.late(at, window);
-        let by_plugin = |aggregate: &Aggregate| matches!(aggregate.function, Function::Plugin(_));
-        let has_plugins = window.aggregates.iter().any(by_plugin);
+        let late = self.late(at, window.late.as_ref(), &[LATE_PORT]);
         if window.on_fault == OnFault::DeadLetter {
             self.needs_dead_letters(at, "rows at fault", &node.id_place);
         }
+        let has_plugins = match &window.computes {
+            Computes::Content(_) => true,
+            Computes::Aggregates(aggregates) => aggregates
+                .iter()
+                .any(|aggregate| matches!(aggregate.function, Function::Plugin(_))),
+        };
         let has_dead_letters = late == Late::DeadLetter || has_plugins;
-        if let (Some(word), false) = (&node.dead_letter, has_dead_letters) {
-            self.problems().error(
-                codes::POINTLESS_KEY,
-                format!(
-                    "`dead-letter` does nothing at {}: nothing of it becomes a dead letter",
-                    node.name
-                ),
-                &word.place,
-                "write `late = \"dead-letter\"` if late rows are to go there, or leave `dead-letter` out",
-            );
-        }
-        if let [_, second, ..] = node.inputs.as_slice() {
-            let help = "let it read one stream; a window per stream works too";
-            self.problems()
-                .push(not_built("a window over several inputs", &second.place, help));
-            return None;
-        }
-        let input = inputs.and_then(|inputs| inputs.first().copied());
-        let schema = input.map(|input| self.schema(input).clone());
+        self.pointless_dead_letter(node, has_dead_letters);
         // Plugins are looked for even where the columns are not known.
-        let Some((input, schema)) = input.zip(schema) else {
-            for aggregate in &window.aggregates {
-                if let Function::Plugin(plugin) = &aggregate.function {
-                    self.load(&plugin.plugin, World::Aggregate);
-                }
-            }
+        let Some((input, schema)) = self.single_input(node, inputs, "a window") else {
+            self.without_columns(window);
             return None;
         };
-        let of = match node.inputs.first() {
-            Some(input) => format!("`{}`", input.node),
-            None => "the input".to_owned(),
+        let key = self.columns(&schema, &window.key, &node.called(0));
+        let frame = |key: Vec<usize>| {
+            Some(WindowFrame {
+                key,
+                windows: window.windows.clone()?,
+                allowed_lateness: window.allowed_lateness,
+                late,
+                lateness: window.lateness,
+                late_results: window.late_results,
+                early: window.early,
+                pane: window.pane,
+            })
         };
-        let key = self.columns(&schema, &window.key, &of);
-        let aggregates: Vec<_> = window
-            .aggregates
-            .iter()
-            .map(|aggregate| self.aggregate(node, aggregate, input, &schema, &of))
-            .collect();
-        let key = key?;
-        let output = self.window_schema(node, window, &key, &schema, &aggregates);
-        let aggregates = aggregates.into_iter().collect::<Option<Vec<_>>>()?;
-        let mut outputs = vec![("out".into(), output)];
+        let (mut outputs, kind) = match &window.computes {
+            Computes::Aggregates(aggregates) => {
+                self.aggregated(node, window, aggregates, (input, &schema), key, frame)?
+            }
+            Computes::Content(plugin) => {
+                self.content(node, window, plugin.as_deref()?, (input, &schema), key?, frame)?
+            }
+        };
         if late == Late::Port {
-            outputs.push((LATE_PORT.into(), schema));
+            outputs.push(Port::new(LATE_PORT, schema));
         }
         Some(Planned {
             inputs: vec![input],
             outputs,
             dead_letters: has_dead_letters && self.takes_dead_letters(at),
-            kind: NodeKind::Window(Box::new(WindowNode {
-                frame: WindowFrame {
-                    allowed_lateness: window.allowed_lateness,
-                    late,
-                    ..WindowFrame::new(key, Windows::Aligned(window.window.clone()?))
-                },
-                aggregates,
-                on_fault: window.on_fault,
-            })),
+            kind,
         })
     }
 
-    fn late(&self, at: usize, window: &Window) -> Late {
-        match &window.late {
-            Some((Late::DeadLetter, word)) => {
-                self.needs_dead_letters(at, "late rows", &word.place);
-                Late::DeadLetter
+    /// What can be said of a window without the columns of its input: whether plugins and functions exist.
+    fn without_columns(&self, window: &Window) {
+        match &window.computes {
+            Computes::Content(plugin) => {
+                if let Some(plugin) = plugin {
+                    self.load(plugin, World::Window);
+                }
             }
-            Some((late, _)) => *late,
-            None if self.wiring.reads(at, LATE_PORT) => Late::Port,
-            None => Late::Drop,
+            Computes::Aggregates(aggregates) => {
+                for aggregate in aggregates {
+                    match &aggregate.function {
+                        Function::Plugin(plugin) => drop(self.load(&plugin.plugin, World::Aggregate)),
+                        Function::Builtin(expression) => self.function_exists(expression),
+                    }
+                }
+            }
         }
     }
 
-    /// The places of columns; `None` where one does not exist.
-    pub(super) fn columns(&self, schema: &Schema, words: &[Word], of: &str) -> Option<Vec<usize>> {
-        let found: Vec<_> = words.iter().map(|word| self.column(schema, word, of)).collect();
-        found.into_iter().collect()
-    }
-
-    /// The key, `window_start`, `window_end`, the aggregates.
-    fn window_schema(
+    fn aggregated(
         &self,
         node: &Node,
         window: &Window,
-        key: &[usize],
-        schema: &Schema,
-        aggregates: &[Option<AggregateNode>],
-    ) -> Schema {
+        specs: &[Aggregate],
+        (input, schema): (StreamIndex, &Schema),
+        key: Option<Vec<usize>>,
+        frame: impl FnOnce(Vec<usize>) -> Option<WindowFrame>,
+    ) -> Option<(Vec<Port>, NodeKind)> {
+        let of = node.called(0);
+        let aggregates: Vec<_> = specs
+            .iter()
+            .map(|aggregate| self.aggregate(node, aggregate, input, schema, &of))
+            .collect();
+        let key = key?;
+        let mut fields = self.window_fields(node, window, &key, schema);
+        for (aggregate, spec) in aggregates.iter().zip(specs) {
+            for field in aggregate.iter().flat_map(|aggregate| &aggregate.outputs) {
+                fields.push(field.clone(), &spec.name.place, "by this column");
+            }
+        }
+        if window.pane {
+            fields.push(
+                Field::required("pane", DataType::Int64),
+                &node.id_place,
+                "`pane = true` gives a column of this name",
+            );
+        }
+        let mut port = Port::new("out", fields.finish());
+        port.changelog = window.early.is_some_and(|early| early.retracting);
+        let kind = NodeKind::Window(Box::new(WindowNode {
+            frame: frame(key)?,
+            aggregates: aggregates.into_iter().collect::<Option<Vec<_>>>()?,
+            on_fault: window.on_fault,
+        }));
+        Some((vec![port], kind))
+    }
+
+    fn content(
+        &self,
+        node: &Node,
+        window: &Window,
+        plugin: &Plugin,
+        (input, schema): (StreamIndex, &Schema),
+        key: Vec<usize>,
+        frame: impl FnOnce(Vec<usize>) -> Option<WindowFrame>,
+    ) -> Option<(Vec<Port>, NodeKind)> {
+        let found = self.load(plugin, World::Window)?;
+        let unbuilt = [
+            ("early", window.early.is_some()),
+            ("late-results", window.late_results == LateResults::Immediate),
+            ("lateness", window.lateness == Lateness::BestEffort),
+        ];
+        for (key, given) in unbuilt {
+            if given {
+                self.problems().push(not_built(
+                    &format!("`{key}` of a window whose rows go to a plugin"),
+                    &plugin.word.place,
+                    "leave it out, or aggregate: `aggregate = { x = { plugin = \"plugins/x.wasm\" } }`",
+                ));
+            }
+        }
+        let fields: Vec<Field> = key.iter().map(|&column| schema.fields()[column].clone()).collect();
+        let described = self.described(node, plugin, &[input], |inputs| {
+            let describer = self.world.describer;
+            describer.content(&found, &plugin.config, &inputs[0], &fields, &plugin.limits)
+        });
+        let description = described?;
+        let ports = description.outputs.iter().map(|output| {
+            let mut fields = self.window_fields(node, window, &key, schema);
+            if window.pane {
+                fields.push(
+                    Field::required("pane", DataType::Int64),
+                    &node.id_place,
+                    "`pane = true` gives a column of this name",
+                );
+            }
+            for field in output.schema.fields() {
+                fields.push(field.clone(), &plugin.word.place, "every window has it");
+            }
+            Port {
+                name: output.name.clone(),
+                schema: fields.finish(),
+                changelog: false,
+            }
+        });
+        let ports = ports.collect();
+        let kind = NodeKind::Content(Box::new(ContentNode {
+            frame: frame(key)?,
+            plugin: found,
+            config: plugin.config.clone(),
+            description,
+            on_fault: window.on_fault,
+            limits: plugin.limits.clone(),
+        }));
+        Some((ports, kind))
+    }
+
+    /// The key, `window_start`, `window_end`.
+    fn window_fields(&self, node: &Node, window: &Window, key: &[usize], schema: &Schema) -> Fields<'_> {
         let mut fields = Fields::new(self.problems());
         for (&column, word) in key.iter().zip(&window.key) {
             fields.push(schema.fields()[column].clone(), &word.place, "by this key column");
@@ -132,12 +206,7 @@ impl Checker<'_> {
                 "every window has it",
             );
         }
-        for (aggregate, spec) in aggregates.iter().zip(&window.aggregates) {
-            for field in aggregate.iter().flat_map(|aggregate| &aggregate.outputs) {
-                fields.push(field.clone(), &spec.name.place, "by this column");
-            }
-        }
-        fields.finish()
+        fields
     }
 
     fn aggregate(

@@ -1,9 +1,12 @@
 //! What a picture of a plan shows: boxes and arrows, before anyone asks where they stand.
 
 use wasmill_core::id::StreamIndex;
-use wasmill_core::plan::{Node, NodeKind, Plan, SinkOrder, SourceTime, Stream, WindowNode};
+use wasmill_core::plan::{
+    JoinBound, JoinKind, JoinNode, Node, NodeKind, Plan, SinkOrder, SourceTime, Spread, Stream, WindowFrame, WindowNode,
+};
+use wasmill_core::plugin::PluginRef;
 use wasmill_core::schema::Schema;
-use wasmill_core::window::{Alignment, WindowSpec, Windows};
+use wasmill_core::window::{Alignment, TriggerWhen, WindowSpec, Windows};
 
 /// Boxes and arrows.
 pub(super) struct Picture {
@@ -81,9 +84,10 @@ fn arrow(plan: &Plan, input: StreamIndex, to: usize, reader: &Node) -> Arrow {
     let producer = plan.node(stream.producer);
     let main = producer.outputs.first() == Some(&input);
     let port = stream.name.split_once('.').map(|(_, port)| port.to_owned());
-    let key = match &reader.kind {
-        NodeKind::Window(window) if !window.frame.key.is_empty() => Some(names(&stream.schema, &window.frame.key)),
-        _ => None,
+    let place = reader.inputs.iter().position(|&read| read == input).unwrap_or_default();
+    let key = match reader.kind.spread(place) {
+        Spread::Key(key) => Some(names(&stream.schema, key)),
+        Spread::Local | Spread::One => None,
     };
     Arrow {
         from: stream.producer.0 as usize,
@@ -124,19 +128,33 @@ fn node_box(plan: &Plan, node: &Node) -> NodeBox {
             };
             (Look::Source, vec![connector(&source.connector.name, format), time])
         }
-        NodeKind::Transform(transform) => {
-            let file = transform.plugin.path.file_name().unwrap_or_default();
-            (Look::Transform, vec![file.to_string_lossy().into_owned()])
-        }
+        NodeKind::Transform(transform) => (Look::Transform, vec![file_name(&transform.plugin)]),
         NodeKind::Window(window) => (Look::Window, window_about(plan, node, window)),
-        NodeKind::Keyed(_)
-        | NodeKind::Content(_)
-        | NodeKind::Join(_)
-        | NodeKind::Lookup(_)
-        | NodeKind::Union
-        | NodeKind::Deduplicate(_)
-        | NodeKind::Top(_)
-        | NodeKind::Split(_) => (Look::Transform, Vec::new()),
+        NodeKind::Keyed(keyed) => (Look::Transform, vec![file_name(&keyed.plugin), "keyed".to_owned()]),
+        NodeKind::Content(content) => {
+            let mut about = vec![file_name(&content.plugin)];
+            about.extend(frame_about(plan, node, &content.frame));
+            (Look::Window, about)
+        }
+        NodeKind::Join(join) => (Look::Transform, join_about(plan, node, join)),
+        NodeKind::Lookup(lookup) => {
+            let format = lookup.table.format.as_ref().map(|format| format.name.as_str());
+            let mut about = vec!["lookup".to_owned(), connector(&lookup.table.connector.name, format)];
+            about.extend(lookup.refresh.map(|every| format!("loaded each {every}")));
+            (Look::Transform, about)
+        }
+        NodeKind::Union => (Look::Transform, vec!["union".to_owned()]),
+        NodeKind::Deduplicate(deduplicate) => (
+            Look::Transform,
+            vec![format!("deduplicate for {}", deduplicate.horizon)],
+        ),
+        NodeKind::Top(top) => {
+            let input = plan.stream(node.inputs[0]);
+            let mut about = vec![format!("top {} by {}", top.n, input.schema.fields()[top.by].name)];
+            about.extend(top.window.as_ref().map(|spec| spec_about(spec)[0].clone()));
+            (Look::Transform, about)
+        }
+        NodeKind::Split(_) => (Look::Transform, vec!["split".to_owned()]),
         NodeKind::Sink(sink) => {
             let dead_letters = |&input: &StreamIndex| {
                 let stream = plan.stream(input);
@@ -173,13 +191,19 @@ fn connector(name: &str, format: Option<&str>) -> String {
 }
 
 fn window_about(plan: &Plan, node: &Node, window: &WindowNode) -> Vec<String> {
-    let Windows::Aligned(spec) = &window.frame.windows else {
-        return Vec::new();
-    };
+    frame_about(plan, node, &window.frame)
+}
+
+fn file_name(plugin: &PluginRef) -> String {
+    let file = plugin.path.file_name().unwrap_or_default();
+    file.to_string_lossy().into_owned()
+}
+
+fn spec_about(spec: &WindowSpec) -> Vec<String> {
     let (measures, alignment) = match spec {
-        WindowSpec::Cumulative { size, step, alignment } => (format!("cumulative {size} by {step}"), alignment),
         WindowSpec::Tumbling { size, alignment } => (format!("tumbling {size}"), alignment),
         WindowSpec::Sliding { size, every, alignment } => (format!("sliding {size} every {every}"), alignment),
+        WindowSpec::Cumulative { size, step, alignment } => (format!("cumulative {size} by {step}"), alignment),
     };
     let Alignment { offset, time_zone } = alignment;
     let mut about = vec![measures];
@@ -189,11 +213,52 @@ fn window_about(plan: &Plan, node: &Node, window: &WindowNode) -> Vec<String> {
     if let Some(zone) = time_zone {
         about.push(zone.to_string());
     }
-    if let (Some(&input), false) = (node.inputs.first(), window.frame.key.is_empty()) {
-        about.push(format!("by {}", names(&plan.stream(input).schema, &window.frame.key)));
+    about
+}
+
+fn windows_about(windows: &Windows) -> Vec<String> {
+    match windows {
+        Windows::Aligned(spec) => spec_about(spec),
+        Windows::Session { gap } => vec![format!("sessions, gap {gap}")],
+        Windows::Count { size, every } if size == every => vec![format!("each {size} rows")],
+        Windows::Count { size, every } => vec![format!("{size} rows every {every}")],
+        Windows::Global { trigger: None } => vec!["all rows".to_owned()],
+        Windows::Global { trigger: Some(trigger) } => vec![match trigger.when {
+            TriggerWhen::Count(rows) => format!("all rows, each {rows}"),
+            TriggerWhen::Every(every) => format!("all rows, each {every}"),
+        }],
     }
-    if window.frame.allowed_lateness.0 > 0 {
-        about.push(format!("late by up to {}", window.frame.allowed_lateness));
+}
+
+fn join_about(plan: &Plan, node: &Node, join: &JoinNode) -> Vec<String> {
+    let kind = match join.kind {
+        JoinKind::Inner => "inner join",
+        JoinKind::Left => "left join",
+        JoinKind::Right => "right join",
+        JoinKind::Full => "full join",
+        JoinKind::Semi => "semi join",
+        JoinKind::Anti => "anti join",
+    };
+    let mut about = vec![format!(
+        "{kind} on {}",
+        names(&plan.stream(node.inputs[0]).schema, &join.key[0])
+    )];
+    match &join.bound {
+        JoinBound::Within { before, after } => about.push(format!("within {before} before, {after} after")),
+        JoinBound::AsOf { within: None } => about.push("as of the left time".to_owned()),
+        JoinBound::AsOf { within: Some(within) } => about.push(format!("as of the left time, at most {within} old")),
+        JoinBound::Window(windows) => about.extend(windows_about(windows)),
+    }
+    about
+}
+
+fn frame_about(plan: &Plan, node: &Node, frame: &WindowFrame) -> Vec<String> {
+    let mut about = windows_about(&frame.windows);
+    if let (Some(&input), false) = (node.inputs.first(), frame.key.is_empty()) {
+        about.push(format!("by {}", names(&plan.stream(input).schema, &frame.key)));
+    }
+    if frame.allowed_lateness.0 > 0 {
+        about.push(format!("late by up to {}", frame.allowed_lateness));
     }
     about
 }

@@ -3,7 +3,7 @@
 use wasmill_core::id::NodeId;
 
 use super::input::Reference;
-use super::{Sink, Source, Transform, Window};
+use super::{Deduplicate, Join, LateSpec, Lookup, Sink, Source, Split, Top, Wasm, Window};
 use crate::codes;
 use crate::document::Table;
 use crate::place::{Place, Word};
@@ -38,11 +38,41 @@ pub(crate) struct Node {
 /// What a node is.
 pub(crate) enum Kind {
     Source(Box<Source>),
-    Transform(Box<Transform>),
+    Wasm(Box<Wasm>),
     Window(Box<Window>),
+    Join(Box<Join>),
+    Lookup(Box<Lookup>),
+    Union,
+    Deduplicate(Box<Deduplicate>),
+    Top(Box<Top>),
+    Split(Box<Split>),
     Sink(Box<Sink>),
     /// An operator of a type that does not exist, or not yet.
     Unknown,
+}
+
+impl Node {
+    /// How diagnostics call an input: by the id that the file names.
+    pub(crate) fn called(&self, input: usize) -> String {
+        match self.inputs.get(input) {
+            Some(reference) => format!("`{}`", reference.node),
+            None => "the input".to_owned(),
+        }
+    }
+}
+
+impl Kind {
+    /// What the file says of late rows.
+    pub(crate) fn late(&self) -> Option<&LateSpec> {
+        match self {
+            Self::Wasm(wasm) => wasm.late.as_ref(),
+            Self::Window(window) => window.late.as_ref(),
+            Self::Join(join) => join.late.as_ref(),
+            Self::Deduplicate(deduplicate) => deduplicate.late.as_ref(),
+            Self::Top(top) => top.late.as_ref(),
+            Self::Source(_) | Self::Lookup(_) | Self::Union | Self::Split(_) | Self::Sink(_) | Self::Unknown => None,
+        }
+    }
 }
 
 /// The id of a node's table, before anything else of it is read.

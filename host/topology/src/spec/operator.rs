@@ -2,34 +2,22 @@
 
 use super::input::Reference;
 use super::node::{Head, Kind, Node};
-use super::{input, transform, window};
+use super::{input, join, lookup, small, split, wasm, window};
 use crate::codes;
 use crate::document::Table;
 use crate::problems::{Problems, did_you_mean};
-use crate::reader::{Reader, not_built};
+use crate::reader::Reader;
 
-/// The types, and for those that are not built what to do instead.
-const TYPES: [(&str, Option<&str>); 8] = [
-    ("wasm", None),
-    ("window", None),
-    (
-        "join",
-        Some("join the data before it comes in, or write each side to a sink of its own"),
-    ),
-    (
-        "union",
-        Some("a sink may read several streams of one schema: `input = [\"a\", \"b\"]`"),
-    ),
-    ("deduplicate", Some("drop repeated records before they come in")),
-    (
-        "lookup",
-        Some("put the table into the `config` of a plugin with `type = \"wasm\"`"),
-    ),
-    ("top", Some("use a window with the aggregate `top_k(column, k)`")),
-    (
-        "split",
-        Some("use a plugin with several ports, and read them as `id.port`"),
-    ),
+/// The types.
+const TYPES: [&str; 8] = [
+    "wasm",
+    "window",
+    "join",
+    "union",
+    "deduplicate",
+    "lookup",
+    "top",
+    "split",
 ];
 
 /// Reads an operator.
@@ -44,7 +32,10 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
         None if reader.get("type").is_some() => "",
         None if has_plugin => "wasm",
         None => {
-            let help = if table.entry("window").is_some() || table.entry("aggregate").is_some() {
+            let has = |keys: &[&str]| keys.iter().any(|key| table.entry(key).is_some());
+            let help = if has(&["left", "right"]) {
+                "this looks like `type = \"join\"`"
+            } else if has(&["window", "aggregate"]) {
                 "this looks like `type = \"window\"`"
             } else {
                 "write `type = \"window\"`, or name a `plugin`"
@@ -54,22 +45,22 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
         }
     };
     match name {
-        "wasm" => transform::read(head, &reader),
+        "wasm" => wasm::read(head, &reader),
         "window" => window::read(head, &reader),
+        "join" => join::read(head, &reader),
+        "lookup" => lookup::read(head, &reader),
+        "union" => small::union(head, &reader),
+        "deduplicate" => small::deduplicate(head, &reader),
+        "top" => small::top(head, &reader),
+        "split" => split::read(head, &reader),
         _ => {
             if let Some(word) = &word {
-                match TYPES.iter().find(|(known, _)| *known == word.text) {
-                    Some((_, instead)) => {
-                        let what = format!("an operator of type \"{}\"", word.text);
-                        problems.push(not_built(&what, &word.place, instead.unwrap_or_default()));
-                    }
-                    None => problems.error(
-                        codes::INVALID_VALUE,
-                        format!("there is no operator type \"{}\"", word.text),
-                        &word.place,
-                        did_you_mean(&word.text, "the types are", TYPES.iter().map(|(name, _)| *name)),
-                    ),
-                }
+                problems.error(
+                    codes::INVALID_VALUE,
+                    format!("there is no operator type \"{}\"", word.text),
+                    &word.place,
+                    did_you_mean(&word.text, "the types are", TYPES),
+                );
             }
             unknown(head, &reader)
         }

@@ -4,6 +4,7 @@ use wasmill_core::key::KEY_GROUPS_DEFAULT;
 use wasmill_core::plan::EngineSettings;
 
 use super::node::{self, Node};
+use super::state::{self, State};
 use super::{engine, operator, sink, source};
 use crate::document::{Item, Table, Value};
 use crate::place::Word;
@@ -16,6 +17,8 @@ pub(crate) struct Topology {
     pub(crate) name: Option<String>,
     /// `[engine]`, with `max-parallelism` as its key groups.
     pub(crate) engine: EngineSettings,
+    /// `[state]`.
+    pub(crate) state: State,
     /// `dead-letter`: where nodes that name none themselves send theirs.
     pub(crate) dead_letter: Option<Word>,
     /// Keys that the root does not know.
@@ -32,6 +35,7 @@ pub(crate) fn read(table: &Table, problems: &Problems) -> Topology {
     let key_groups = reader.count("max-parallelism", 1..=32_768);
     let mut engine = engine::read(&reader);
     engine.key_groups = key_groups.map_or(KEY_GROUPS_DEFAULT, |groups| groups as u16);
+    let state = state::read(&reader);
     node::delivery(&reader);
     reader.not_built(
         "stop-timeout",
@@ -41,7 +45,6 @@ pub(crate) fn read(table: &Table, problems: &Problems) -> Topology {
         "checkpoint",
         "leave the table out; the job then keeps nothing, and a start reads its sources from the beginning",
     );
-    reader.not_built("state", "leave the table out; state is kept in memory");
     reader.not_built("restart", "leave the table out; a failure ends the run");
     reader.not_built("control", "leave the table out; a run is stopped with Ctrl-C");
     let mut nodes = Vec::new();
@@ -53,6 +56,7 @@ pub(crate) fn read(table: &Table, problems: &Problems) -> Topology {
     Topology {
         name,
         engine,
+        state,
         dead_letter,
         unknown_keys,
         nodes,

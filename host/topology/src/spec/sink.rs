@@ -7,7 +7,7 @@ use super::{FormatSpec, format, input, source};
 use crate::document::Table;
 use crate::place::Word;
 use crate::problems::Problems;
-use crate::reader::Reader;
+use crate::reader::{Reader, not_built};
 
 /// A sink as written.
 pub(crate) struct Sink {
@@ -20,6 +20,8 @@ pub(crate) struct Sink {
     /// The columns to write; `None`: all.
     pub(crate) columns: Option<Vec<Word>>,
     pub(crate) order: SinkOrder,
+    /// Whether a changelog's kinds are written, and where that is said.
+    pub(crate) changelog: Option<Word>,
 }
 
 /// Reads a sink.
@@ -42,6 +44,7 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
         "order",
         &[("arrival", SinkOrder::Arrival), ("event-time", SinkOrder::EventTime)],
     );
+    let changelog = mode(&reader);
     let dead_letter = reader.word("dead-letter");
     delivery(&reader);
     for key in ["schema", "event-time", "watermark", "metadata", "on-invalid"] {
@@ -57,6 +60,36 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
         format,
         columns,
         order: order.unwrap_or(SinkOrder::Arrival),
+        changelog,
     }));
     head.finish(&reader, inputs, kind, dead_letter)
+}
+
+/// `mode`: the place of `"changelog"`, where that is chosen.
+fn mode(reader: &Reader<'_>) -> Option<Word> {
+    let choices = [
+        ("insert", Mode::Insert),
+        ("changelog", Mode::Changelog),
+        ("upsert", Mode::Upsert),
+    ];
+    let (mode, word) = reader.choice("mode", &choices).zip(reader.word("mode"))?;
+    match mode {
+        Mode::Insert => None,
+        Mode::Changelog => Some(word),
+        Mode::Upsert => {
+            reader.problems.push(not_built(
+                "`mode = \"upsert\"`",
+                &word.place,
+                "write `mode = \"changelog\"`: each row has a column `kind` that says what it does",
+            ));
+            None
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Mode {
+    Insert,
+    Changelog,
+    Upsert,
 }

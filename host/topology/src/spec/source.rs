@@ -107,6 +107,47 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
     node
 }
 
+/// The keys of a source in a table that is loaded as a whole.
+pub(super) fn of_table(reader: &Reader<'_>) -> Source {
+    let connector = connector(reader);
+    let format = format::read(reader);
+    let errors = reader.problems.errors();
+    let schema = column::read(reader);
+    let schema_whole = reader.problems.errors() == errors;
+    let metadata = metadata(reader);
+    let validate_all = reader.choice("validate", &[("read", false), ("all", true)]) == Some(true);
+    for key in [
+        "event-time",
+        "time",
+        "watermark",
+        "dead-letter",
+        "id",
+        "follow",
+        "on-invalid",
+    ] {
+        // Refused by who reads the table.
+        reader.get(key);
+    }
+    Source {
+        connector: connector.unwrap_or_else(|| Word {
+            text: String::new(),
+            place: reader.place().clone(),
+        }),
+        own: reader.rest(),
+        ours: reader.known(),
+        format,
+        schema,
+        schema_item: reader.get("schema").cloned(),
+        schema_whole,
+        metadata,
+        time: TimeSpec::Ingestion,
+        event_time: None,
+        watermark: watermark::default(),
+        on_invalid: Some(OnInvalid::Fail),
+        validate_all,
+    }
+}
+
 /// `connector`, which must be there.
 pub(super) fn connector(reader: &Reader<'_>) -> Option<Word> {
     let word = reader.word("connector");

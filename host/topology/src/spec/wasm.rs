@@ -1,36 +1,60 @@
-//! `[[operator]]` with a `plugin`.
+//! `[[operator]]` with a `plugin`: a `transform`, or a `keyed` where the plugin is one.
 
-use wasmill_core::plan::OnFault;
+use wasmill_core::plan::{OnFault, RowOrder};
 
+use super::late::{self, LateSpec};
 use super::node::{Head, Kind, Node};
-use super::{Plugin, operator, plugin};
+use super::{Plugin, key, operator, plugin};
+use crate::place::Word;
 use crate::reader::Reader;
 
 /// A Wasm operator as written.
-pub(crate) struct Transform {
+pub(crate) struct Wasm {
     /// `None` where the table was not sound.
     pub(crate) plugin: Option<Plugin>,
+    /// The key columns; `None` where the file names none.
+    pub(crate) key: Option<KeySpec>,
+    /// `order`, with its place; `None` where the file does not say.
+    pub(crate) order: Option<(RowOrder, Word)>,
+    pub(crate) late: Option<LateSpec>,
     pub(crate) on_fault: OnFault,
+}
+
+/// The key columns and the place of `key`.
+pub(crate) struct KeySpec {
+    pub(crate) columns: Vec<Word>,
+    pub(crate) place: crate::place::Place,
 }
 
 /// Reads the rest of a Wasm operator.
 pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     let inputs = operator::inputs(reader);
     let plugin = plugin::read(reader);
+    let key = reader
+        .entry("key")
+        .map(|entry| entry.place.clone())
+        .map(|place| KeySpec {
+            columns: key::read(reader, "key"),
+            place,
+        });
+    let choices = [("event-time", RowOrder::EventTime), ("arrival", RowOrder::Arrival)];
+    let order = reader.choice("order", &choices).zip(reader.word("order"));
+    let late = late::read(reader);
     let on_fault = on_fault(reader);
     let dead_letter = reader.word("dead-letter");
-    for key in ["window", "aggregate", "allowed-lateness", "late"] {
+    for key in ["window", "aggregate", "allowed-lateness"] {
         reader.pointless(key, "only a window has it", "leave it out, or use `type = \"window\"`");
     }
     not_built(reader);
-    reader.not_built("key", "plugins of the `transform` world see no keys; leave it out");
     reader.finish();
-    head.finish(
-        reader,
-        inputs,
-        Kind::Transform(Box::new(Transform { plugin, on_fault })),
-        dead_letter,
-    )
+    let kind = Kind::Wasm(Box::new(Wasm {
+        plugin,
+        key,
+        order,
+        late,
+        on_fault,
+    }));
+    head.finish(reader, inputs, kind, dead_letter)
 }
 
 /// `on-fault`.
@@ -45,10 +69,6 @@ pub(super) fn on_fault(reader: &Reader<'_>) -> OnFault {
 
 /// Keys of every operator that are not built.
 pub(super) fn not_built(reader: &Reader<'_>) {
-    reader.not_built(
-        "order",
-        "leave the key out; what depends on order is computed in event-time order",
-    );
     reader.not_built(
         "isolation",
         "leave the key out; an operator has one instance per worker",

@@ -1,86 +1,115 @@
 //! `[[operator]]` with `type = "window"`.
 
-use wasmill_core::plan::OnFault;
+use wasmill_core::plan::{Early, EarlyWhen, LateResults, Lateness, OnFault};
 use wasmill_core::time::Micros;
-use wasmill_core::window::{Alignment, Late, WindowSpec};
+use wasmill_core::window::{Trigger, TriggerWhen, Windows};
 
+use super::late::{self, LateSpec};
 use super::node::{Head, Kind, Node};
-use super::source::time_zone;
-use super::{Aggregate, aggregate, operator, transform};
+use super::windows::{self, When};
+use super::{Aggregate, Plugin, aggregate, key, operator, plugin, wasm};
 use crate::codes;
-use crate::place::{At as _, Word};
-use crate::problems::did_you_mean;
-use crate::reader::{Reader, not_built};
-
-/// The most panes of a window: the greatest lengths that divide both its size and its distance.
-const PANES_MAX: u64 = 100_000;
+use crate::document::Item;
+use crate::place::Word;
+use crate::reader::Reader;
 
 /// A window as written.
 pub(crate) struct Window {
     pub(crate) key: Vec<Word>,
     /// `None` where it was not sound.
-    pub(crate) window: Option<WindowSpec>,
+    pub(crate) windows: Option<Windows>,
     pub(crate) allowed_lateness: Micros,
-    /// `None` where the file does not say.
-    pub(crate) late: Option<(Late, Word)>,
-    pub(crate) aggregates: Vec<Aggregate>,
+    pub(crate) lateness: Lateness,
+    pub(crate) late_results: LateResults,
+    pub(crate) late: Option<LateSpec>,
+    pub(crate) early: Option<Early>,
+    pub(crate) pane: bool,
+    pub(crate) computes: Computes,
     pub(crate) on_fault: OnFault,
 }
+
+/// What a window computes.
+pub(crate) enum Computes {
+    Aggregates(Vec<Aggregate>),
+    /// A plugin that gets the rows; `None` where its table was not sound.
+    Content(Option<Box<Plugin>>),
+}
+
+/// The types of windows that an operator with `type = "window"` may have.
+const TYPES: [&str; 6] = ["tumbling", "sliding", "cumulative", "session", "count", "global"];
 
 /// Reads the rest of a window.
 pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     let inputs = operator::inputs(reader);
-    let key = key(reader);
-    let window = window(reader);
+    let key = key::read(reader, "key");
+    if reader.get("window").is_none() {
+        reader.missing(
+            "window",
+            "say which windows, as in `window = { type = \"tumbling\", size = \"1h\" }`",
+        );
+    }
+    let windows = windows::read(reader, &TYPES);
+    if !matches!(windows, Some(Windows::Global { .. }) | None) {
+        reader.pointless(
+            "trigger",
+            "a window of this type gives its result when it is complete",
+            "leave it out; results before that come with `early = { every = \"10s\" }`",
+        );
+    } else if windows.is_none() {
+        reader.get("trigger");
+    }
     let allowed_lateness = reader.duration("allowed-lateness").unwrap_or_default();
-    let late = late(reader);
-    let aggregates = aggregate::read(reader);
-    let on_fault = transform::on_fault(reader);
+    let lateness = [
+        ("deterministic", Lateness::Deterministic),
+        ("best-effort", Lateness::BestEffort),
+    ];
+    let lateness = reader.choice("lateness", &lateness).unwrap_or_default();
+    let late_results = [("final", LateResults::Final), ("immediate", LateResults::Immediate)];
+    let late_results = reader.choice("late-results", &late_results).unwrap_or_default();
+    let late = late::read(reader);
+    let early = early(reader);
+    let pane = reader.boolean("pane").unwrap_or(false);
+    let computes = computes(reader);
+    let on_fault = wasm::on_fault(reader);
     let dead_letter = reader.word("dead-letter");
-    built_in_part(reader);
+    wasm::not_built(reader);
+    reader.pointless(
+        "order",
+        "what a window gives does not depend on the order of its rows",
+        "leave it out",
+    );
+    if let Some(windows) = &windows {
+        fits(reader, windows);
+    }
     reader.finish();
     let kind = Kind::Window(Box::new(Window {
         key,
-        window,
+        windows,
         allowed_lateness,
+        lateness,
+        late_results,
         late,
-        aggregates,
+        early,
+        pane,
+        computes,
         on_fault,
     }));
     head.finish(reader, inputs, kind, dead_letter)
 }
 
-/// Keys that are built for some of their values, or not at all.
-fn built_in_part(reader: &Reader<'_>) {
-    let only = |key: &'static str, choices: [&'static str; 2]| {
-        let choices = [(choices[0], true), (choices[1], false)];
-        if let (Some(false), Some(item)) = (reader.choice(key, &choices), reader.get(key)) {
-            let help = format!("write `{key} = \"{}\"`, or leave the key out", choices[0].0);
-            reader.problems.push(not_built(
-                &format!("`{key} = \"{}\"`", choices[1].0),
-                &item.place,
-                &help,
-            ));
+fn computes(reader: &Reader<'_>) -> Computes {
+    if reader.entry("plugin").is_some() {
+        if let Some(entry) = reader.entry("aggregate") {
+            reader.problems.error(
+                codes::POINTLESS_KEY,
+                format!("{} has both `plugin` and `aggregate`", reader.name()),
+                &entry.place,
+                "a plugin beside the window gets all its rows; for a plugin that aggregates write `aggregate = { x = { \
+                 plugin = \"plugins/x.wasm\" } }` and leave `plugin` out",
+            );
         }
-    };
-    only("lateness", ["deterministic", "best-effort"]);
-    only("late-results", ["final", "immediate"]);
-    reader.not_built(
-        "early",
-        "leave the key out; a window gives one result when it is complete",
-    );
-    reader.not_built(
-        "trigger",
-        "leave the key out; a window gives one result when it is complete",
-    );
-    reader.not_built(
-        "pane",
-        "leave the key out; a window gives one result, and one correction where late rows were admitted",
-    );
-    reader.not_built(
-        "plugin",
-        "aggregate incrementally: `aggregate = { x = { plugin = \"plugins/x.wasm\" } }`",
-    );
+        return Computes::Content(plugin::read(reader).map(Box::new));
+    }
     for key in ["config", "limits", "digest"] {
         reader.pointless(
             key,
@@ -88,156 +117,78 @@ fn built_in_part(reader: &Reader<'_>) {
             "write it beside the plugin: `aggregate = { x = { plugin = \"plugins/x.wasm\", config = {} } }`",
         );
     }
-    transform::not_built(reader);
+    Computes::Aggregates(aggregate::read(reader))
 }
 
-fn key(reader: &Reader<'_>) -> Vec<Word> {
-    if reader.get("key").is_none() {
-        return Vec::new();
-    }
-    let words = reader.words("key").unwrap_or_default();
-    for (i, word) in words.iter().enumerate() {
-        if words[..i].iter().any(|earlier| earlier.text == word.text) {
-            reader.problems.error(
-                codes::DUPLICATE_COLUMN,
-                format!("the key names `{}` twice", word.text),
-                &word.place,
-                "name it once",
-            );
-        }
-    }
-    words
-}
-
-fn late(reader: &Reader<'_>) -> Option<(Late, Word)> {
-    let choices = [
-        ("drop", Late::Drop),
-        ("port", Late::Port),
-        ("dead-letter", Late::DeadLetter),
-    ];
-    Some((reader.choice("late", &choices)?, reader.word("late")?))
-}
-
-fn window(operator: &Reader<'_>) -> Option<WindowSpec> {
-    const UNBUILT: [&str; 4] = ["session", "count", "cumulative", "global"];
-    if operator.get("window").is_none() {
-        operator.missing(
-            "window",
-            "say which windows, as in `window = { type = \"tumbling\", size = \"1h\" }`",
-        );
-        return None;
-    }
-    let errors_before = operator.problems.errors();
-    let reader = Reader::new(
-        operator.table("window")?,
-        format!("`window` of {}", operator.name()),
-        operator.problems,
-    );
-    let Some(word) = reader.word("type") else {
-        if reader.get("type").is_none() {
-            reader.missing("type", "the types are `tumbling` and `sliding`");
-        }
-        return None;
-    };
-    if UNBUILT.contains(&word.text.as_str()) {
-        let what = format!("a {} window", word.text);
-        let help = "use `tumbling` (with a `size`) or `sliding` (with a `size` and `every`)";
-        operator.problems.push(not_built(&what, &word.place, help));
-        return None;
-    }
-    if word.text != "tumbling" && word.text != "sliding" {
-        let known = ["tumbling", "sliding"].into_iter().chain(UNBUILT);
-        operator.problems.error(
-            codes::INVALID_VALUE,
-            format!("there is no window type \"{}\"", word.text),
-            &word.place,
-            did_you_mean(&word.text, "the types are", known),
-        );
-        return None;
-    }
-    let size = required(&reader, "size", "say how long a window is, as in `size = \"1h\"`");
-    let every = if word.text == "sliding" {
-        required(
-            &reader,
-            "every",
-            "say how far apart windows begin, as in `every = \"5m\"`",
-        )
-    } else {
-        reader.pointless(
-            "every",
-            "tumbling windows stand side by side",
-            "leave it out, or use `type = \"sliding\"`",
-        );
-        size
-    };
-    for key in ["gap", "step"] {
-        reader.pointless(key, "windows of another type have it", "leave it out");
-    }
-    let offset = reader.duration("offset").unwrap_or_default();
-    if let (Some(step), Some(item)) = (every, reader.get("offset"))
-        && offset >= step
-    {
-        reader.problems.error(
-            codes::WINDOW,
-            format!("the offset of {offset} is not shorter than the {step} between two windows"),
-            &item.place,
-            format!("write \"{}\": the windows are the same", Micros(offset.0 % step.0)),
-        );
-    }
-    let alignment = Alignment {
-        offset,
-        time_zone: time_zone(&reader).map(Into::into),
-    };
+/// `early = { every = "10s", mode = "retracting" }`.
+fn early(operator: &Reader<'_>) -> Option<Early> {
+    let table = operator.table("early")?;
+    let reader = Reader::new(table, format!("`early` of {}", operator.name()), operator.problems);
+    let when = windows::count_or_every(&reader, "every").map(|when| match when {
+        When::Count(rows) => EarlyWhen::Count(rows),
+        When::Every(every) => EarlyWhen::Every(every),
+    });
+    let modes = [("accumulating", false), ("retracting", true)];
+    let retracting = reader.choice("mode", &modes).unwrap_or(false);
     reader.finish();
-    let (size, every) = (size?, every?);
-    if word.text == "sliding" {
-        check_sliding(&reader, size, every);
-    }
-    (operator.problems.errors() == errors_before).then(|| {
-        if word.text == "tumbling" {
-            WindowSpec::Tumbling { size, alignment }
-        } else {
-            WindowSpec::Sliding { size, every, alignment }
-        }
+    Some(Early {
+        when: when?,
+        retracting,
     })
 }
 
-fn required(reader: &Reader<'_>, key: &'static str, help: &str) -> Option<Micros> {
-    if reader.get(key).is_none() {
-        reader.missing(key, help);
-        return None;
+/// Refuses keys that windows of this type cannot have.
+fn fits(reader: &Reader<'_>, windows: &Windows) {
+    let refuse = |key: &'static str, why: &str, help: &str| {
+        if let Some(Item { place, .. }) = reader.get(key) {
+            reader.problems.error(
+                codes::WINDOW,
+                format!("`{key}` does not fit the windows of {}: {why}", reader.name()),
+                place,
+                help,
+            );
+        }
+    };
+    match windows {
+        Windows::Aligned(_) => {}
+        Windows::Session { .. } => refuse(
+            "late-results",
+            "a session has one result, when no row can prolong it any more",
+            "leave it out; rows in the allowed lateness are in that result",
+        ),
+        Windows::Count { .. } => {
+            let why = "rows are counted in event-time order, so a row is late or counted";
+            for key in ["allowed-lateness", "lateness", "late-results"] {
+                refuse(
+                    key,
+                    why,
+                    "leave it out; raise the `delay` of the source's watermark for rows that are late",
+                );
+            }
+            refuse(
+                "early",
+                "it gives a result each `every` rows",
+                "leave it out; choose a smaller `size` or `every`",
+            );
+        }
+        Windows::Global { trigger } => {
+            for key in ["allowed-lateness", "lateness", "late-results"] {
+                refuse(key, "a global window has no end that a row could miss", "leave it out");
+            }
+            refuse(
+                "early",
+                "its results come by its `trigger`",
+                "write `trigger = { every = \"10s\" }`",
+            );
+            if !matches!(
+                trigger,
+                Some(Trigger {
+                    when: TriggerWhen::Count(_),
+                    ..
+                })
+            ) {
+                refuse("late", "no row is late for it", "leave it out");
+            }
+        }
     }
-    reader.duration_above_zero(
-        key,
-        "a window has a length, and begins at some distance from the one before",
-    )
-}
-
-fn check_sliding(reader: &Reader<'_>, size: Micros, every: Micros) {
-    let Some(item) = reader.get("every") else { return };
-    let panes = size.0 / gcd(size.0, every.0);
-    if panes > PANES_MAX {
-        reader.problems.error(
-            codes::WINDOW,
-            format!("a window of {size} every {every} is made of {panes} parts"),
-            &item.place,
-            format!("let `size` be a multiple of `every`, at most {PANES_MAX} times as long"),
-        );
-    } else if every > size {
-        reader.problems.push(
-            wasmill_core::diagnostic::Diagnostic::warning(
-                codes::GAPS,
-                format!("between two windows there are {} without any", Micros(every.0 - size.0)),
-            )
-            .at(
-                &item.place,
-                format!("windows are {size} long, and one begins each {every}"),
-            )
-            .help("rows there are dropped; let `every` be at most `size` if that is not meant"),
-        );
-    }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -17,6 +17,8 @@ mod exact;
 mod json;
 mod keys;
 mod transform;
+#[expect(dead_code, reason = "the operators that use it are being built")]
+mod waiting;
 mod window;
 
 pub use counters::Counters;

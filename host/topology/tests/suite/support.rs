@@ -17,7 +17,7 @@ use wasmill_core::column::Scalar;
 use wasmill_core::content::ContentDescription;
 use wasmill_core::diagnostic::{Diagnostic, Severity};
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::keyed::KeyedDescription;
+use wasmill_core::keyed::{KeyedDescription, TableDescription, TableKind, TimeDomain, TimerKind};
 use wasmill_core::plugin::{Describer, Limits, PluginError, PluginRef, World};
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::time::Micros;
@@ -218,8 +218,10 @@ impl Describer for Plugins {
         let world = match stem.as_str() {
             "classify" | "alarm" | "retime" => World::Transform,
             "score" | "spread" => World::Aggregate,
-            "sessions" => {
-                return Err(PluginError::NotServed { path, world: "keyed" });
+            "sessions" => World::Keyed,
+            "histogram" => World::Window,
+            "rows-of-2030" => {
+                return Err(PluginError::NotServed { path, world: "join" });
             }
             "picture" => {
                 return Err(PluginError::NotAPlugin {
@@ -362,29 +364,72 @@ impl Describer for Plugins {
 
     fn keyed(
         &self,
-        plugin: &PluginRef,
-        _config: &str,
-        _inputs: &[InputDescription],
-        _key: &[Field],
+        _plugin: &PluginRef,
+        config: &str,
+        inputs: &[InputDescription],
+        key: &[Field],
         _limits: &Limits,
     ) -> Result<KeyedDescription, PluginError> {
-        Err(PluginError::NotServed {
-            path: plugin.path.clone(),
-            world: "keyed",
+        let domain = if config.contains("clock") {
+            TimeDomain::Processing
+        } else {
+            TimeDomain::Event
+        };
+        let mut fields = key.to_vec();
+        fields.push(Field::required("legs", DataType::Int64));
+        let schema = Schema::new(fields).map_err(|error| PluginError::Refused {
+            message: error.to_string(),
+        })?;
+        let count = Schema::new(vec![Field::required("count", DataType::Int64)]).expect("one name");
+        Ok(KeyedDescription {
+            inputs: inputs.iter().map(|_| Requirement::default()).collect(),
+            outputs: vec![OutputDescription {
+                name: "out".into(),
+                schema,
+                changelog: config.contains("changelog"),
+            }],
+            tables: vec![TableDescription {
+                name: "legs".into(),
+                kind: TableKind::Value,
+                sort_key: 0,
+                schema: count,
+                initial: vec![Scalar::Int64(0)],
+                ttl: None,
+                version: 1,
+                migrates_from: Vec::new(),
+            }],
+            timers: vec![TimerKind {
+                name: "end".into(),
+                domain,
+            }],
         })
     }
 
     fn content(
         &self,
-        plugin: &PluginRef,
+        _plugin: &PluginRef,
         _config: &str,
-        _input: &InputDescription,
+        input: &InputDescription,
         _key: &[Field],
         _limits: &Limits,
     ) -> Result<ContentDescription, PluginError> {
-        Err(PluginError::NotServed {
-            path: plugin.path.clone(),
-            world: "window",
+        let number = |field: &Field| field.data_type == DataType::Int64;
+        let Some(column) = input.schema.fields().iter().position(number) else {
+            return Err(PluginError::Refused {
+                message: "it needs an int64 column".to_owned(),
+            });
+        };
+        Ok(ContentDescription {
+            input: Requirement {
+                columns: vec![column],
+                event_times: false,
+                changelog: false,
+            },
+            outputs: vec![OutputDescription {
+                name: "out".into(),
+                schema: Schema::new(vec![Field::required("buckets", DataType::Json)]).expect("one name"),
+                changelog: false,
+            }],
         })
     }
 }

@@ -33,7 +33,7 @@ pub enum WindowSpec {
         alignment: Alignment,
     },
     /// Windows that begin together each `size` and end one `step` after another: [s, s + step), [s, s + 2 step), ...,
-    /// [s, s + size).
+    /// [s, s + size). Of windows that a change of the clock makes equal, one counts.
     Cumulative {
         /// The length of the longest, a multiple of `step`.
         size: Micros,
@@ -179,10 +179,14 @@ impl Assigner {
                 (step, step, alignment, Some(i128::from(size.0 / step.0)))
             }
         };
-        let step = gcd(size.0, every.0);
+        // What all bounds, or those at which cumulative windows begin, are multiples of.
+        let unit = match spec {
+            WindowSpec::Cumulative { size, .. } => size.0,
+            _ => gcd(size.0, every.0),
+        };
         let clock = match &alignment.time_zone {
             None => None,
-            Some(name) => Some(CivilClock::new(name, step).ok_or_else(|| UnknownTimeZone(Arc::clone(name)))?),
+            Some(name) => Some(CivilClock::new(name, unit).ok_or_else(|| UnknownTimeZone(Arc::clone(name)))?),
         };
         Ok(Self {
             size: i128::from(size.0),
@@ -253,6 +257,26 @@ impl Assigner {
     /// Where a window ends: the first microsecond after it.
     pub fn end(&self, window: WindowNumber) -> i64 {
         clamp(self.instant(window * self.every + self.offset + self.size))
+    }
+
+    /// Whether a cumulative window is the one before it once more: the clock skips the step by which it is longer. Such a
+    /// window has no result of its own.
+    pub fn repeats(&self, window: WindowNumber) -> bool {
+        self.clock.is_some()
+            && self.shortest(window) < window
+            && self.instant(window * self.every + self.offset) == self.instant((window + 1) * self.every + self.offset)
+    }
+
+    /// The first window that ends after `watermark`.
+    pub fn first_open(&self, watermark: i64) -> WindowNumber {
+        let Span { first, last } = self.pane(watermark).windows;
+        self.first_ending_after(
+            watermark,
+            Span {
+                first: first - 1,
+                last: last + 1,
+            },
+        )
     }
 
     /// The first window of `among` that ends after `watermark`, or the number after its last.
@@ -368,6 +392,92 @@ mod tests {
         );
     }
 
+    fn cumulative(size: i64, step: i64, zone: Option<&str>) -> Assigner {
+        Assigner::new(&WindowSpec::Cumulative {
+            size: Micros(size as u64),
+            step: Micros(step as u64),
+            alignment: Alignment {
+                offset: Micros::ZERO,
+                time_zone: zone.map(Arc::from),
+            },
+        })
+        .expect("a known zone")
+    }
+
+    /// The windows of a row at `time` that have a result of their own: beginning and end.
+    fn windows(assigner: &Assigner, time: &str) -> Vec<(String, String)> {
+        let text = |time: i64| crate::time::Timestamp(time).to_string();
+        let Span { first, last } = assigner.pane(at(time)).windows;
+        let own = (first..=last).filter(|&window| !assigner.repeats(window));
+        own.map(|window| (text(assigner.start(window)), text(assigner.end(window))))
+            .collect()
+    }
+
+    fn spans(start: &str, ends: &[&str]) -> Vec<(String, String)> {
+        ends.iter().map(|&end| (start.into(), end.into())).collect()
+    }
+
+    #[test]
+    fn cumulative_windows_begin_together() {
+        let assigner = cumulative(6 * HOUR, 2 * HOUR, None);
+        let ends = ["2013-01-01T08:00:00Z", "2013-01-01T10:00:00Z", "2013-01-01T12:00:00Z"];
+        let from_six = |time: &str, ends: &[&str]| {
+            assert_eq!(windows(&assigner, time), spans("2013-01-01T06:00:00Z", ends), "{time}");
+        };
+        from_six("2013-01-01T06:00:00Z", &ends);
+        from_six("2013-01-01T07:59:59.999999Z", &ends);
+        from_six("2013-01-01T08:00:00Z", &ends[1..]);
+        from_six("2013-01-01T11:00:00Z", &ends[2..]);
+    }
+
+    #[test]
+    fn cumulative_days_begin_at_midnight_of_their_zone_and_skip_what_the_clock_skips() {
+        let day = cumulative(24 * HOUR, 6 * HOUR, Some("America/New_York"));
+        // The day of 23 hours: 00:00 is 05:00 UTC, 06:00 is 10:00 UTC.
+        let spring = [
+            "2013-03-10T10:00:00Z",
+            "2013-03-10T16:00:00Z",
+            "2013-03-10T22:00:00Z",
+            "2013-03-11T04:00:00Z",
+        ];
+        assert_eq!(
+            windows(&day, "2013-03-10T05:00:00Z"),
+            spans("2013-03-10T05:00:00Z", &spring)
+        );
+        assert_eq!(
+            windows(&day, "2013-03-11T03:59:59Z"),
+            spans("2013-03-10T05:00:00Z", &spring[3..])
+        );
+        // The day of 25 hours: 00:00 is 04:00 UTC, 06:00 is 11:00 UTC.
+        let autumn = [
+            "2013-11-03T11:00:00Z",
+            "2013-11-03T17:00:00Z",
+            "2013-11-03T23:00:00Z",
+            "2013-11-04T05:00:00Z",
+        ];
+        assert_eq!(
+            windows(&day, "2013-11-03T10:00:00Z"),
+            spans("2013-11-03T04:00:00Z", &autumn)
+        );
+        // With steps of an hour the window up to 02:00 and that up to 03:00 are one, and the hour that comes twice is one
+        // step.
+        let hourly = cumulative(24 * HOUR, HOUR, Some("America/New_York"));
+        let spring = windows(&hourly, "2013-03-10T05:30:00Z");
+        let ends: Vec<&str> = spring.iter().map(|window| &*window.1).collect();
+        assert_eq!(
+            ends[..3],
+            ["2013-03-10T06:00:00Z", "2013-03-10T07:00:00Z", "2013-03-10T08:00:00Z"]
+        );
+        assert_eq!((ends.len(), ends[22]), (23, "2013-03-11T04:00:00Z"));
+        let autumn = windows(&hourly, "2013-11-03T04:30:00Z");
+        let ends: Vec<&str> = autumn.iter().map(|window| &*window.1).collect();
+        assert_eq!(
+            ends[..3],
+            ["2013-11-03T05:00:00Z", "2013-11-03T07:00:00Z", "2013-11-03T08:00:00Z"]
+        );
+        assert_eq!((ends.len(), ends[23]), (24, "2013-11-04T05:00:00Z"));
+    }
+
     fn zones() -> impl Strategy<Value = Option<Arc<str>>> {
         prop_oneof![
             Just(None),
@@ -419,6 +529,60 @@ mod tests {
             }
             let after = assigner.first_ending_after(time, pane.windows);
             prop_assert!(after == first.min(last + 1) || time == i64::MAX, "a row's own windows end after it");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_lies_in_the_cumulative_windows_that_end_after_it_and_in_no_other(
+            together in 1..30_i64, step in 1..200_i64, unit in prop_oneof![Just(1_i64), Just(900_000_000), Just(HOUR)],
+            zone in zones(), time in times(),
+        ) {
+            let size = together * step * unit;
+            let assigner = cumulative(size, step * unit, zone.as_deref());
+            let pane = assigner.pane(time);
+            prop_assert!(pane.first <= time && time <= pane.last, "{pane:?}");
+            prop_assert!(pane.windows.contains(pane.number));
+            let Span { first, last } = pane.windows;
+            let far = time > i64::MIN + 1_000_000_000_000_000 && time < i64::MAX - 1_000_000_000_000_000;
+            for window in first - together as i128..=last + together as i128 {
+                let (start, end) = (assigner.start(window), assigner.end(window));
+                if pane.windows.contains(window) {
+                    prop_assert!(start <= time && (time < end || end == i64::MAX), "{window} {start} {end}");
+                    prop_assert!(start <= pane.first && (pane.last < end || end == i64::MAX));
+                    prop_assert_eq!(start, assigner.start(first), "they begin together");
+                    prop_assert!(assigner.panes(window).contains(pane.number));
+                    if window > first && far {
+                        let longer = end > assigner.end(window - 1);
+                        prop_assert!(longer != assigner.repeats(window), "{window} {start} {end}");
+                    }
+                } else if far {
+                    prop_assert!(!(start <= time && time < end), "{window} {start} {end}");
+                    prop_assert!(!assigner.panes(window).contains(pane.number));
+                }
+            }
+            if zone.is_none() && far {
+                prop_assert_eq!(assigner.start(first).rem_euclid(size), 0);
+                prop_assert_eq!(assigner.end(last) - assigner.start(last), size);
+                prop_assert_eq!(assigner.end(first) - pane.first, step * unit);
+            }
+        }
+
+        #[test]
+        fn the_first_open_window_is_the_first_to_end_after_the_watermark(
+            size in 1..50_u64, every in 1..50_u64, steps in 1..9_u64, shape in 0..3_u8, zone in zones(),
+            unit in prop_oneof![Just(1_u64), Just(3_600_000_000)], watermark in -5_000_000_000_000_000..5_000_000_000_000_000_i64,
+        ) {
+            let alignment = Alignment { offset: Micros(3), time_zone: zone };
+            let (size, every) = (Micros(size * unit), Micros(every * unit));
+            let assigner = Assigner::new(&match shape {
+                0 => WindowSpec::Tumbling { size, alignment },
+                1 => WindowSpec::Sliding { size, every, alignment },
+                _ => WindowSpec::Cumulative { size: Micros(every.0 * steps), step: every, alignment },
+            }).expect("a known zone");
+            let open = assigner.first_open(watermark);
+            prop_assert!(assigner.end(open) > watermark, "{open}");
+            prop_assert!(assigner.end(open - 1) <= watermark, "{open}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! disk backend bounds memory, not results. A store is scratch: nothing of it is meant to survive the process, and what
 //! is on disk is removed with it. Everything that can fail does so because of the disk; a store in memory never fails.
 
+mod disk;
 mod memory;
 
 use std::ops::{Bound, ControlFlow};
@@ -11,6 +12,7 @@ use std::path::Path;
 
 use wasmill_core::fault::Fault;
 
+use disk::Disk;
 use memory::Memory;
 
 /// One subtask's entries.
@@ -46,6 +48,7 @@ pub struct Store {
 #[derive(Debug)]
 enum Backend {
     Memory(Memory),
+    Disk(Box<Disk>),
 }
 
 /// Which keys.
@@ -85,8 +88,9 @@ impl Store {
     /// # Errors
     /// The folder cannot be made or written.
     pub fn disk(folder: &Path, memory_bytes: u64) -> Result<Self, Fault> {
-        let _ = (folder, memory_bytes);
-        Ok(Self::memory())
+        Ok(Self {
+            backend: Backend::Disk(Box::new(Disk::open(folder, memory_bytes)?)),
+        })
     }
 
     /// What `read` makes of the value at `key`; `None` where there is none.
@@ -97,6 +101,7 @@ impl Store {
     pub fn get<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Fault> {
         match &self.backend {
             Backend::Memory(memory) => Ok(memory.get(key).map(read)),
+            Backend::Disk(disk) => disk.get(key, read),
         }
     }
 
@@ -111,6 +116,7 @@ impl Store {
                 memory.put(key, value);
                 Ok(())
             }
+            Backend::Disk(disk) => disk.put(key, value),
         }
     }
 
@@ -124,6 +130,7 @@ impl Store {
                 memory.remove(key);
                 Ok(())
             }
+            Backend::Disk(disk) => disk.remove(key),
         }
     }
 
@@ -141,6 +148,7 @@ impl Store {
                 memory.remove_range(bounds);
                 Ok(())
             }
+            Backend::Disk(disk) => disk.remove_range(bounds),
         }
     }
 
@@ -160,6 +168,7 @@ impl Store {
         };
         match &self.backend {
             Backend::Memory(memory) => memory.scan(bounds, direction, &mut visit),
+            Backend::Disk(disk) => disk.scan(bounds, direction, &mut visit),
         }
     }
 
@@ -214,6 +223,7 @@ impl Store {
     pub fn size_bytes(&self) -> u64 {
         match &self.backend {
             Backend::Memory(memory) => memory.size_bytes(),
+            Backend::Disk(disk) => disk.size_bytes(),
         }
     }
 }

@@ -177,8 +177,8 @@ proptest! {
     }
 
     #[test]
-    fn disk_does_what_an_ordered_map_does(operations in vec(operation(), 0..1_500)) {
-        let store = Store::disk(&folder("store-model"), 4_096).expect("the folder can be made");
+    fn disk_does_what_an_ordered_map_does(memory_bytes in 0_u64..100_000, operations in vec(operation(), 0..1_500)) {
+        let store = Store::disk(&folder("store-model"), memory_bytes).expect("the folder can be made");
         check(store, operations)?;
     }
 }
@@ -223,4 +223,29 @@ fn a_page_ends_at_its_bounds_and_says_whether_there_is_more() {
     assert_eq!(read(3, usize::MAX), (vec![9, 8, 7], true));
     assert_eq!(read(10, usize::MAX), ((0..10).rev().collect(), false));
     assert_eq!(read(10, 20), (vec![9, 8], true));
+}
+
+#[test]
+fn a_queue_on_disk_gives_its_entries_in_order_and_is_empty_in_the_end() {
+    const ENTRIES: u32 = 20_000;
+    let mut store = Store::disk(&folder("store-queue"), 256 << 10).expect("the folder can be made");
+    for n in 0..ENTRIES {
+        store.put(&n.to_be_bytes(), &[1; 100]).expect("the disk has room");
+    }
+    let (mut page, mut next) = (Page::default(), 0);
+    while next < ENTRIES {
+        store
+            .page(Span::All, Direction::Forwards, 3, usize::MAX, &mut page)
+            .expect("the disk can be read");
+        for (at, (key, _)) in page.iter().enumerate() {
+            assert_eq!(key, next.to_be_bytes());
+            next += 1;
+            // One is put back, so that what is marked as removed is written again.
+            if at == 1 && next % 2 == 0 {
+                store.put(key, b"again").expect("the disk has room");
+            }
+            store.remove(key).expect("the disk has room");
+        }
+    }
+    assert_eq!(store.is_empty(), Ok(true));
 }

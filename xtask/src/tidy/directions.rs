@@ -59,6 +59,7 @@ const IN_TESTS: &[&str] = &["wasmill-testkit"];
 const BEHIND: &[(&str, &[&str])] = &[
     ("annotate-snippets", &["wasmill-cli"]),
     ("clap", &["wasmill-cli", "xtask"]),
+    ("redb", &["wasmill-state"]),
     ("sonic-rs", &["wasmill-connector-api"]),
     ("timely", &["wasmill-engine"]),
     (

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use wasmill_core::batch::{Batch, OutputColumn, Slot};
+use wasmill_core::clock::ManualClock;
 use wasmill_core::column::Column;
 use wasmill_core::fault::Fault;
 use wasmill_core::key::KEY_GROUPS_DEFAULT;
 use wasmill_core::operator::Emit;
 use wasmill_core::time::Timestamp;
 use wasmill_engine::{
-    Abort, Dataflow, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask, Ticket,
+    Abort, Alarms, Dataflow, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask, Ticket,
 };
 
 use crate::Run;
@@ -87,6 +88,7 @@ fn engine(parts: &Arc<Vec<Vec<Batch>>>) -> Result<usize, Failure> {
     let settings = Settings {
         workers: NonZeroUsize::new(parts.len()).expect("there is a worker"),
         credit_bytes: 16 << 20,
+        alarms: Alarms::new(Arc::new(ManualClock::new(Timestamp(0)))),
     };
     let arrived = Arc::new(AtomicUsize::new(0));
     let (parts, counter) = (Arc::clone(parts), Arc::clone(&arrived));

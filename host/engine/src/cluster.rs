@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use timely::{CommunicationConfig, WorkerConfig};
@@ -10,6 +11,7 @@ use timely::{CommunicationConfig, WorkerConfig};
 use wasmill_core::fault::{Domain, Fault};
 
 use crate::abort::{Abort, Ending};
+use crate::alarms::Alarms;
 use crate::dataflow::{Dataflow, panic_text};
 use crate::stamp::Stamp;
 
@@ -20,6 +22,8 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// Bytes that each producer may have on the way.
     pub credit_bytes: u64,
+    /// Processing time, and who is to be woken when. Of this generation only.
+    pub alarms: Alarms,
 }
 
 /// Runs one generation to its end: builds the graph on each worker with `build`, and returns when every node has ended,
@@ -31,7 +35,37 @@ pub fn run<F>(settings: &Settings, abort: &Abort, build: F) -> Result<(), Ending
 where
     F: Fn(&mut Dataflow<'_>) -> Result<(), Fault> + Send + Sync + 'static,
 {
+    let alarms = &settings.alarms;
+    alarms.begin();
+    let going_off = alarms.clone();
+    let thread = thread::Builder::new()
+        .name("wasmill-alarms".to_owned())
+        .spawn(move || going_off.run())
+        .map_err(|error| {
+            Ending::Failed(Fault::fatal(
+                Domain::Internal,
+                format!("the thread of the alarms could not be started: {error}"),
+            ))
+        })?;
+    let ended = run_workers(settings, abort, build);
+    alarms.end();
+    if thread.join().is_err() {
+        abort.end(Ending::Failed(Fault::fatal(
+            Domain::Internal,
+            "the thread of the alarms panicked",
+        )));
+    }
+    ended?;
+    abort.ending().map_or(Ok(()), Err)
+}
+
+/// Runs the workers to their end.
+fn run_workers<F>(settings: &Settings, abort: &Abort, build: F) -> Result<(), Ending>
+where
+    F: Fn(&mut Dataflow<'_>) -> Result<(), Fault> + Send + Sync + 'static,
+{
     let credit_bytes = settings.credit_bytes;
+    let alarms = settings.alarms.clone();
     let config = timely::Config {
         communication: match settings.workers.get() {
             1 => CommunicationConfig::Thread,
@@ -50,6 +84,7 @@ where
                     scope,
                     abort: abort.clone(),
                     credit_bytes,
+                    alarms: alarms.clone(),
                 })
             });
             if let Err(fault) = built {
@@ -81,5 +116,5 @@ where
             )));
         }
     }
-    abort.ending().map_or(Ok(()), Err)
+    Ok(())
 }

@@ -13,6 +13,7 @@ use wasmill_core::operator::Operator;
 use wasmill_core::time::{Micros, Timestamp};
 
 use crate::abort::{Abort, Ending};
+use crate::alarms::Alarms;
 use crate::credit::Account;
 use crate::exchange::{Route, Splitter};
 use crate::operator::{Node, Sender};
@@ -28,6 +29,7 @@ pub struct Dataflow<'scope> {
     pub(crate) scope: Scope<'scope, Stamp>,
     pub(crate) abort: Abort,
     pub(crate) credit_bytes: u64,
+    pub(crate) alarms: Alarms,
 }
 
 /// An edge from a port; it may be read by any number of nodes.
@@ -111,6 +113,7 @@ impl<'scope> Dataflow<'scope> {
             ..
         } = node;
         let account = Account::new(self.credit_bytes, waker.clone());
+        let alarm = self.alarms.of(waker.clone());
         builder.build_reschedule(move |capabilities| {
             let mut node = Node {
                 operator,
@@ -118,8 +121,9 @@ impl<'scope> Dataflow<'scope> {
                 account,
                 lag,
                 told: Timestamp::MIN,
-                firing: None,
+                under_way: None,
                 frontier: Some(Stamp::MIN),
+                alarm,
             };
             move |frontiers: &[MutableAntichain<Stamp>]| {
                 waker.running();
@@ -134,8 +138,8 @@ impl<'scope> Dataflow<'scope> {
                             pull_all(pull, &guard.abort, |batch, ticket| node.take(input, batch, ticket))?;
                         }
                     }
-                    node.fire()?;
-                    if node.takes_input() && !took_input {
+                    let due = node.give()?;
+                    if due || (node.takes_input() && !took_input) {
                         // What came while it fired was left where it was.
                         waker.wake();
                     }

@@ -1,8 +1,9 @@
 //! Runs a [`wasmill_core::operator::Operator`] as a node of the dataflow.
 //!
 //! The node holds one capability: the meet of its input frontiers. It sends at that stamp, fires when the watermark
-//! coordinate rises, and only then lets go of the old stamp. While it fires it takes no input, and it fires no faster
-//! than its account allows; so what it holds on the way is bounded, whatever its state yields.
+//! coordinate rises or processing time has come to what the operator asked for, and only then lets go of the old stamp.
+//! While it fires it takes no input, and it fires no faster than its account allows; so what it holds on the way is
+//! bounded, whatever its state yields.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use wasmill_core::fault::Fault;
 use wasmill_core::operator::{Emit, Operator, Step};
 use wasmill_core::time::{Micros, Timestamp};
 
+use crate::alarms::Alarm;
 use crate::credit::{Account, Ticket};
 use crate::ports::Ports;
 use crate::stamp::Stamp;
@@ -25,10 +27,21 @@ pub(crate) struct Node {
     pub(crate) lag: Micros,
     /// The watermark that the operator was told last.
     pub(crate) told: Timestamp,
-    /// The watermark that it is being told, slice by slice.
-    pub(crate) firing: Option<Timestamp>,
+    /// What it is being told, slice by slice.
+    pub(crate) under_way: Option<Firing>,
     /// Where the inputs stand; `None`: they have ended.
     pub(crate) frontier: Option<Stamp>,
+    /// Wakes the node at the time that the operator asked for.
+    pub(crate) alarm: Alarm,
+}
+
+/// What makes an operator give what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Firing {
+    /// The watermark has come here.
+    Watermark(Timestamp),
+    /// Processing time has.
+    Clock(Timestamp),
 }
 
 /// Sends what a node emits.
@@ -78,7 +91,7 @@ impl Emit for Sender<'_> {
 impl Node {
     /// Whether it may take input: not in the middle of a firing.
     pub(crate) fn takes_input(&self) -> bool {
-        self.firing.is_none()
+        self.under_way.is_none()
     }
 
     pub(crate) fn take(&mut self, input: usize, batch: Batch, ticket: Option<Ticket>) -> Result<(), Fault> {
@@ -86,24 +99,60 @@ impl Node {
         self.operator.batch(input, batch, &mut out)
     }
 
-    /// Tells the operator how far the watermark has come, as far as its account allows.
-    pub(crate) fn fire(&mut self) -> Result<(), Fault> {
-        let reached = self.frontier.map_or(Timestamp::MAX, |stamp| Timestamp(stamp.watermark));
-        if self.firing.is_none() && reached > self.told {
-            self.firing = Some(reached);
+    /// Tells the operator how far the watermark has come, and then what time it is where it asked to be told, as far as
+    /// its account allows. Whether the operator asks for a time that has come already: others get a turn first.
+    pub(crate) fn give(&mut self) -> Result<bool, Fault> {
+        // What was interrupted comes first; a clock may then be told once more than a watermark, never before it.
+        if !self.finish()? {
+            return Ok(false);
         }
-        while let Some(to) = self.firing {
-            if !self.account.has_credit() {
-                return Ok(());
+        let reached = self.frontier.map_or(Timestamp::MAX, |stamp| Timestamp(stamp.watermark));
+        if reached > self.told {
+            self.under_way = Some(Firing::Watermark(reached));
+            if !self.finish()? {
+                return Ok(false);
             }
-            let mut out = Sender::of_state(&mut self.ports, &self.account);
-            if self.operator.watermark(to, &mut out)? == Step::Done {
-                self.told = to;
-                self.firing = None;
+        }
+        let mut due = false;
+        if self.frontier.is_some() {
+            if let Some(now) = self.due() {
+                self.under_way = Some(Firing::Clock(now));
+                if !self.finish()? {
+                    return Ok(false);
+                }
+                due = self.due().is_some();
             }
+            self.alarm.set(self.operator.wake_at());
         }
         self.let_go();
-        Ok(())
+        Ok(due)
+    }
+
+    /// Processing time, where it has come to what the operator asked for.
+    fn due(&self) -> Option<Timestamp> {
+        let at = self.operator.wake_at()?;
+        Some(self.alarm.now()).filter(|now| *now >= at)
+    }
+
+    /// Goes on with what is under way. Whether all was given.
+    fn finish(&mut self) -> Result<bool, Fault> {
+        while let Some(firing) = self.under_way {
+            if !self.account.has_credit() {
+                return Ok(false);
+            }
+            let mut out = Sender::of_state(&mut self.ports, &self.account);
+            let step = match firing {
+                Firing::Watermark(to) => self.operator.watermark(to, &mut out)?,
+                Firing::Clock(now) => self.operator.clock(now, &mut out)?,
+            };
+            if step == Step::Done {
+                self.under_way = None;
+                if let Firing::Watermark(to) = firing {
+                    self.told = to;
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn let_go(&mut self) {

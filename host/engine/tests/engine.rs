@@ -1,5 +1,8 @@
 //! The engine with scripted tasks: rows, watermarks, credits, faults and panics through real workers.
 
+#[path = "engine/clock.rs"]
+mod clock;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -7,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use arrow_array::Int64Array;
 
 use wasmill_core::batch::{Batch, Hidden, Slot};
+use wasmill_core::clock::ManualClock;
 use wasmill_core::column::{Column, Value};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{KeyGroup, WorkerIndex};
@@ -14,7 +18,8 @@ use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_engine::{
-    Abort, Dataflow, Ending, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask, Ticket, run,
+    Abort, Alarms, Dataflow, Ending, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask,
+    Ticket, run,
 };
 
 fn batch(values: &[i64], watermark: i64) -> Batch {
@@ -179,6 +184,7 @@ fn settings(workers: usize, credit_bytes: u64) -> Settings {
     Settings {
         workers: NonZeroUsize::new(workers).expect("workers"),
         credit_bytes,
+        alarms: Alarms::new(Arc::new(ManualClock::new(Timestamp(0)))),
     }
 }
 

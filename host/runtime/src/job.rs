@@ -1,6 +1,7 @@
 //! Runs a job: starts the asynchronous side, runs the engine on the workers, joins both.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use wasmill_connector_api::registry::Registry;
 use wasmill_core::clock::Clock;
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::plan::Plan;
-use wasmill_engine::Ending;
+use wasmill_engine::{Alarms, Ending};
 
 use crate::graph;
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ pub struct Environment {
     pub components: Host,
     /// Processing time.
     pub clock: Arc<dyn Clock>,
+    /// The folder for working state on disk, where the topology names none.
+    pub scratch: PathBuf,
 }
 
 /// How a job runs, beside what its plan says.
@@ -91,6 +94,7 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
     let engine = wasmill_engine::Settings {
         workers,
         credit_bytes: plan.engine.source_credit_bytes,
+        alarms: Alarms::new(Arc::clone(&environment.clock)),
     };
     let job = Arc::new(
         graph::Job::open(
@@ -182,12 +186,17 @@ impl Tasks {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
     }
 
+    /// No tasks, to be run by the same threads.
+    pub(crate) fn apart(&self) -> Self {
+        Self::new(self.io.clone())
+    }
+
     /// The handle that runs them.
     pub(crate) fn io(&self) -> &Handle {
         &self.io
     }
 
-    async fn join(&self) -> Result<(), Fault> {
+    pub(crate) async fn join(&self) -> Result<(), Fault> {
         let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         let mut result = Ok(());
         for task in running {

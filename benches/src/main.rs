@@ -16,6 +16,7 @@ mod prototype;
 mod random;
 mod report;
 mod start;
+mod state;
 mod timing;
 mod windows;
 mod write;
@@ -85,6 +86,7 @@ const BENCHES: &[Bench] = &[
     formats::encode,
     exchange::run,
     windows::run,
+    state::run,
     pipelines::run,
     prototype::run,
 ];

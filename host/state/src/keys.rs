@@ -5,7 +5,6 @@
 
 use std::hash::BuildHasher;
 
-use arrow_array::Array;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use wasmill_core::column::{Column, ColumnBuilder, Value};
@@ -117,10 +116,7 @@ impl Keys {
         mut visit: impl FnMut(Known<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         match (types, columns) {
-            ([DataType::Int64], [Column::Int64(array)]) => match array.nulls() {
-                None => array.values().iter().try_for_each(|&v| visit(Known::Integer(v))),
-                Some(_) => array.iter().try_for_each(|v| visit(Known::integer(v))),
-            },
+            ([DataType::Int64], [Column::Int64(array)]) => array.iter().try_for_each(|v| visit(Known::integer(v))),
             ([DataType::Timestamp], [Column::Timestamp(array)]) => {
                 array.iter().try_for_each(|v| visit(Known::integer(v)))
             }

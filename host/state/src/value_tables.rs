@@ -13,6 +13,7 @@ mod cells;
 
 use std::ops::ControlFlow;
 
+use arrow_array::Array;
 use wasmill_core::batch::Batch;
 use wasmill_core::column::{Column, Scalar};
 use wasmill_core::fault::Fault;
@@ -88,9 +89,10 @@ struct Mark {
 #[derive(Debug, Default)]
 struct Round {
     number: u32,
+    /// The keys, and room for more.
     keys: Vec<KeyId>,
-    /// By id: the last round that met the key, and its place in that round.
-    met: Vec<(u32, u32)>,
+    /// How many keys there are.
+    met: usize,
     /// All residents are of this round, so there is no room to be made.
     crowded: bool,
 }
@@ -99,26 +101,31 @@ struct Round {
 struct Residents {
     /// By id.
     of: Vec<Resident>,
-    /// The id from which the clock goes on.
-    hand: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Occupant {
-    /// The id is no key's.
-    #[default]
-    None,
-    /// The key was not met since the clock's hand went by.
-    Cold,
-    /// The key was met since.
-    Hot,
+    clock: Clock,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Resident {
-    occupant: Occupant,
+    /// The last round that met the key.
+    met: u32,
+    /// The key's place in that round.
+    place: u32,
+    /// The id is a key's.
+    known: bool,
     /// The store has an entry of the key.
     stored: bool,
+}
+
+/// Finds keys that were not met for a turn of its hand. That a key was met is told by the round that met it, so that
+/// meeting a key costs no more for it.
+#[derive(Debug, Default)]
+struct Clock {
+    /// The id from which it goes on.
+    hand: usize,
+    /// The round in which this turn began.
+    began: u32,
+    /// The round in which the turn before began; keys met since then stay.
+    keep_from: u32,
 }
 
 impl ValueTables {
@@ -142,7 +149,7 @@ impl ValueTables {
 
     /// Begins a round. Ids of the one before are good no longer.
     pub fn begin(&mut self) {
-        self.round.begin();
+        self.round.begin(&mut self.residents);
         if self.keys.len() >= self.sweep_at && !self.spilled {
             self.sweep();
         }
@@ -183,10 +190,18 @@ impl ValueTables {
         places: &mut Vec<u32>,
     ) -> Result<(), Fault> {
         places.reserve(rows);
+        self.round.make_room(rows);
+        if let ([DataType::Int64], [Column::Int64(array)]) = (self.keys.types(), columns)
+            && array.null_count() == 0
+        {
+            for &value in array.values() {
+                places.push(self.meet(store, Known::Integer(value))?);
+            }
+            return Ok(());
+        }
         let types = self.keys.types().to_vec();
         Keys::for_each_row(&types, columns, rows, |known| {
-            let id = self.id(store, known)?;
-            places.push(self.meet(id));
+            places.push(self.meet(store, known)?);
             Ok(())
         })
     }
@@ -196,14 +211,14 @@ impl ValueTables {
     /// # Errors
     /// The store fails.
     pub fn meet_encoded(&mut self, store: &mut Store, encoded: &[u8]) -> Result<u32, Fault> {
+        self.round.make_room(1);
         let types = self.keys.types().to_vec();
-        let id = Keys::with_encoded(&types, encoded, |known| self.id(store, known))?;
-        Ok(self.meet(id))
+        Keys::with_encoded(&types, encoded, |known| self.meet(store, known))
     }
 
     /// The keys of the round, in the order in which they were first met.
     pub fn met(&self) -> &[KeyId] {
-        &self.round.keys
+        &self.round.keys[..self.round.met]
     }
 
     /// The keys that are resident, to encode one or to make columns of some.
@@ -265,7 +280,7 @@ impl ValueTables {
             return self.visit_residents(&mut visit);
         }
         for id in 0..self.residents.of.len() {
-            if self.residents.of[id].occupant != Occupant::None {
+            if self.residents.of[id].known {
                 self.write_back(store, id as KeyId)?;
             }
         }
@@ -310,26 +325,21 @@ impl ValueTables {
         (self.keys.len() * (KEY_BYTES + row) + self.keys.heap_bytes() + heap) as u64
     }
 
-    /// The id of a key, which is made resident.
+    /// Makes a key resident. Its place in the round.
     #[inline]
-    fn id(&mut self, store: &mut Store, known: Known<'_>) -> Result<KeyId, Fault> {
-        match self.keys.find(known) {
-            Some(id) => Ok(id),
-            None => self.admit(store, known),
-        }
-    }
-
-    /// The place of a key in the round.
-    #[inline]
-    fn meet(&mut self, id: KeyId) -> u32 {
-        let Round { number, keys, met, .. } = &mut self.round;
-        let met = &mut met[id as usize];
-        if met.0 != *number {
-            *met = (*number, keys.len() as u32);
-            keys.push(id);
-            self.residents.of[id as usize].occupant = Occupant::Hot;
-        }
-        met.1
+    fn meet(&mut self, store: &mut Store, known: Known<'_>) -> Result<u32, Fault> {
+        let id = match self.keys.find(known) {
+            Some(id) => id,
+            None => self.admit(store, known)?,
+        };
+        let resident = &mut self.residents.of[id as usize];
+        // No branch: whether a key was met before in its batch is a toss where batches and keys are about as many.
+        let first = resident.met != self.round.number;
+        resident.met = self.round.number;
+        resident.place = if first { self.round.met as u32 } else { resident.place };
+        self.round.keys[self.round.met] = id;
+        self.round.met += usize::from(first);
+        Ok(resident.place)
     }
 
     #[cold]
@@ -338,7 +348,7 @@ impl ValueTables {
             && self.size_bytes() >= bytes_max
             && !self.round.crowded
         {
-            match self.residents.coldest(&self.round) {
+            match self.residents.coldest(self.round.number) {
                 Some(id) => self.evict(store, id)?,
                 None => self.round.crowded = true,
             }
@@ -348,11 +358,10 @@ impl ValueTables {
         for table in &mut self.tables {
             table.grow(ids);
         }
-        self.round.met.resize(ids, (0, 0));
         self.residents.of.resize(ids, Resident::default());
         self.residents.of[id as usize] = Resident {
-            occupant: Occupant::Cold,
-            stored: false,
+            known: true,
+            ..Resident::default()
         };
         if self.spilled {
             self.read(store, id)?;
@@ -419,7 +428,7 @@ impl ValueTables {
     /// Forgets keys that have no row; nothing of them is in the store.
     fn sweep(&mut self) {
         for id in 0..self.residents.of.len() {
-            let known = self.residents.of[id].occupant != Occupant::None;
+            let known = self.residents.of[id].known;
             if known && !self.tables.iter().any(|table| table.marks[id].present) {
                 self.drop_resident(id as KeyId);
             }
@@ -521,35 +530,50 @@ impl Table {
 }
 
 impl Round {
-    fn begin(&mut self) {
+    fn begin(&mut self, residents: &mut Residents) {
         self.number = self.number.wrapping_add(1);
         if self.number == 0 {
-            self.met.fill((0, 0));
+            residents.forget_rounds();
             self.number = 1;
         }
-        self.keys.clear();
+        self.met = 0;
         self.crowded = false;
+    }
+
+    /// Makes room for so many keys more, and one to be written over.
+    fn make_room(&mut self, keys: usize) {
+        let needed = self.met + keys + 1;
+        if self.keys.len() < needed {
+            self.keys.resize(needed, 0);
+        }
     }
 }
 
 impl Residents {
     /// A key that is not of the round and was not met for long; `None` where all are of the round.
-    fn coldest(&mut self, round: &Round) -> Option<KeyId> {
-        // The first turn makes hot keys cold, the second finds one.
-        for _ in 0..2 * self.of.len() {
-            let id = self.hand;
-            self.hand = (self.hand + 1) % self.of.len();
-            if round.met[id].0 == round.number {
-                continue;
+    fn coldest(&mut self, round: u32) -> Option<KeyId> {
+        let clock = &mut self.clock;
+        // After two whole turns, every key that is not of the round is cold.
+        for _ in 0..3 * self.of.len() {
+            if clock.hand >= self.of.len() {
+                clock.hand = 0;
+                clock.keep_from = clock.began;
+                clock.began = round;
             }
-            let occupant = &mut self.of[id].occupant;
-            match occupant {
-                Occupant::None => {}
-                Occupant::Hot => *occupant = Occupant::Cold,
-                Occupant::Cold => return Some(id as KeyId),
+            let id = clock.hand;
+            clock.hand += 1;
+            let resident = &self.of[id];
+            if resident.known && resident.met < clock.keep_from {
+                return Some(id as KeyId);
             }
         }
         None
+    }
+
+    /// Numbers of rounds begin again.
+    fn forget_rounds(&mut self) {
+        self.of.iter_mut().for_each(|resident| resident.met = 0);
+        self.clock = Clock::default();
     }
 }
 

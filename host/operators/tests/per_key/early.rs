@@ -1,0 +1,1 @@
+//! Results before a window is complete, and corrections at once.

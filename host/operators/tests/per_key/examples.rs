@@ -1,0 +1,1 @@
+//! Each rule with a row that would break it.

@@ -35,8 +35,8 @@ const SIZES: [Size; 2] = [
     },
     Size {
         entries: 10_000_000,
-        memory_bytes: 192 << 20,
-        name: "10^7 entries, 192 MiB",
+        memory_bytes: 256 << 20,
+        name: "10^7 entries, 256 MiB",
     },
 ];
 

@@ -9,9 +9,11 @@ mod memory;
 
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
+use std::sync::Arc;
 
 use wasmill_core::fault::Fault;
 
+use crate::stores::Scratch;
 use disk::Disk;
 use memory::Memory;
 
@@ -43,6 +45,10 @@ use memory::Memory;
 #[derive(Debug)]
 pub struct Store {
     backend: Backend,
+    resident_bytes: Option<u64>,
+    /// Dropped last.
+    #[expect(dead_code, reason = "it is held, not read: the folder stays this job's")]
+    scratch: Option<Arc<Scratch>>,
 }
 
 #[derive(Debug)]
@@ -79,6 +85,8 @@ impl Store {
     pub fn memory() -> Self {
         Self {
             backend: Backend::Memory(Memory::default()),
+            resident_bytes: None,
+            scratch: None,
         }
     }
 
@@ -90,7 +98,23 @@ impl Store {
     pub fn disk(folder: &Path, memory_bytes: u64) -> Result<Self, Fault> {
         Ok(Self {
             backend: Backend::Disk(Box::new(Disk::open(folder, memory_bytes)?)),
+            resident_bytes: Some(memory_bytes),
+            scratch: None,
         })
+    }
+
+    /// The same store, in a folder that it keeps.
+    pub(crate) fn within(self, scratch: Arc<Scratch>) -> Self {
+        Self {
+            scratch: Some(scratch),
+            ..self
+        }
+    }
+
+    /// How many bytes the store's owner may keep in memory over it, as value tables do: as many as the store itself has.
+    /// `None`: as many as there are.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        self.resident_bytes
     }
 
     /// What `read` makes of the value at `key`; `None` where there is none.

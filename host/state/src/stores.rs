@@ -2,7 +2,9 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{NodeId, WorkerIndex};
@@ -27,15 +29,16 @@ pub struct Stores {
 #[derive(Debug)]
 enum Place {
     Memory,
-    Disk(Scratch),
+    Disk(Arc<Scratch>),
 }
 
-/// The folder of a running job.
+/// The folder of a running job. Each store on disk keeps it, so that no other job takes it while one is open.
 #[derive(Debug)]
-struct Scratch {
+pub(crate) struct Scratch {
     folder: PathBuf,
+    /// Of each store with its owner's residents.
     memory_bytes: u64,
-    /// Held for as long as the stores are.
+    /// Held for as long as the folder is used.
     _lock: File,
 }
 
@@ -52,7 +55,10 @@ impl Stores {
             StateBackend::Disk => {
                 let parent = settings.path.as_deref().unwrap_or(default_folder);
                 let share = settings.memory_bytes / count.max(1) as u64;
-                Place::Disk(Scratch::new(&parent.join(FOLDER), share.max(STORE_MEMORY_MIN_BYTES))?)
+                Place::Disk(Arc::new(Scratch::new(
+                    &parent.join(FOLDER),
+                    share.max(STORE_MEMORY_MIN_BYTES),
+                )?))
             }
         };
         Ok(Self { place })
@@ -63,7 +69,8 @@ impl Stores {
         Self { place: Place::Memory }
     }
 
-    /// The store of a subtask, empty.
+    /// The store of a subtask, empty. Of its share of the memory the store has one half, and what its owner keeps in
+    /// memory over it ([`Store::resident_bytes`]) the other.
     ///
     /// # Errors
     /// Its folder cannot be made or written.
@@ -72,16 +79,9 @@ impl Stores {
             Place::Memory => Ok(Store::memory()),
             Place::Disk(scratch) => {
                 let folder = scratch.folder.join(format!("{node}-{}", worker.0));
-                Store::disk(&folder, scratch.memory_bytes).map_err(|fault| fault.at(node))
+                let store = Store::disk(&folder, scratch.memory_bytes / 2).map_err(|fault| fault.at(node))?;
+                Ok(store.within(Arc::clone(scratch)))
             }
-        }
-    }
-
-    /// How many bytes a store may hold in memory; `None`: as many as it has.
-    pub fn memory_bytes(&self) -> Option<u64> {
-        match &self.place {
-            Place::Memory => None,
-            Place::Disk(scratch) => Some(scratch.memory_bytes),
         }
     }
 }
@@ -95,19 +95,26 @@ impl Scratch {
             );
             Fault::fatal(Domain::External, message)
         };
-        fs::create_dir_all(folder).map_err(|error| failed(&error))?;
-        let lock = File::create(folder.join(LOCK)).map_err(|error| failed(&error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let message = format!(
-                    "another job keeps its working state in {}; give this one a `path` of its own in [state]",
-                    folder.display()
-                );
-                return Err(Fault::fatal(Domain::User, message));
+        let lock = loop {
+            fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+            let lock = File::create(folder.join(LOCK)).map_err(|error| failed(&error))?;
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let message = format!(
+                        "another job keeps its working state in {}; give this one a `path` of its own in [state]",
+                        folder.display()
+                    );
+                    return Err(Fault::fatal(Domain::User, message));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(&error)),
             }
-            Err(TryLockError::Error(error)) => return Err(failed(&error)),
-        }
+            // A job that ended meanwhile has removed the file that is locked: then there may be another one.
+            let locked = lock.metadata().map_err(|error| failed(&error))?.ino();
+            if fs::metadata(folder.join(LOCK)).is_ok_and(|found| found.ino() == locked) {
+                break lock;
+            }
+        };
         for entry in fs::read_dir(folder).map_err(|error| failed(&error))? {
             let entry = entry.map_err(|error| failed(&error))?;
             if entry.file_type().map_err(|error| failed(&error))?.is_dir() {

@@ -49,7 +49,7 @@ pub struct Spill {
     pub groups: u16,
     /// The number of the store's table ([`layout`]) that is for these rows alone.
     pub table: u8,
-    /// About how many bytes residents may take; `None`: as many as there are.
+    /// About how many bytes residents may take ([`Store::resident_bytes`]); `None`: as many as there are.
     pub resident_bytes: Option<u64>,
 }
 

@@ -49,6 +49,7 @@ impl Job {
                 registry: Arc::new(registry),
                 components,
                 clock: Arc::new(ManualClock::new(Timestamp(0))),
+                scratch: std::env::temp_dir().join(format!("wasmill-bench-{}", std::process::id())),
             },
         })
     }

@@ -24,6 +24,11 @@ pub(crate) fn cache() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("wasmill"))
 }
 
+/// A folder of this process alone for what need not outlive it, not made yet.
+pub(crate) fn scratch() -> PathBuf {
+    std::env::temp_dir().join(format!("wasmill-{}", std::process::id()))
+}
+
 /// Whether the user wants no colours: <https://no-color.org>.
 pub(crate) fn no_color() -> bool {
     std::env::vars_os().any(|(name, value)| name == "NO_COLOR" && !value.is_empty())

@@ -74,6 +74,7 @@ fn run(topology: &Topology, format: Format) -> Result<Exit, Box<dyn Error>> {
         registry: loaded.registry,
         components: loaded.host,
         clock: Arc::new(clock::SystemClock),
+        scratch: environment::scratch(),
     };
     Ok(commands::run::execute(loaded.plan, environment, format))
 }

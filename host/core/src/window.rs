@@ -259,12 +259,10 @@ impl Assigner {
         clamp(self.instant(window * self.every + self.offset + self.size))
     }
 
-    /// Whether a cumulative window is the one before it once more: the clock skips the step by which it is longer. Such a
-    /// window has no result of its own.
+    /// Whether a cumulative window is the one before it once more: the clock skips the step by which it is longer, or time
+    /// ends before. Such a window has no result of its own.
     pub fn repeats(&self, window: WindowNumber) -> bool {
-        self.clock.is_some()
-            && self.shortest(window) < window
-            && self.instant(window * self.every + self.offset) == self.instant((window + 1) * self.every + self.offset)
+        self.shortest(window) < window && self.end(window - 1) == self.end(window)
     }
 
     /// The first window that ends after `watermark`.

@@ -200,6 +200,20 @@ pub(crate) fn is_canonical(types: &[DataType], mut bytes: &[u8]) -> bool {
         && bytes.is_empty()
 }
 
+/// Splits the canonical bytes of a value of each type off the front.
+///
+/// # Errors
+/// They are not there.
+pub(crate) fn take_key<'a>(types: &[DataType], from: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
+    let whole = *from;
+    let is_key = types.iter().all(|&data_type| skip_canonical(data_type, from).is_some());
+    if is_key {
+        Ok(&whole[..whole.len() - from.len()])
+    } else {
+        Err(damaged("a key is none of its columns' types"))
+    }
+}
+
 fn skip_canonical(data_type: DataType, bytes: &mut &[u8]) -> Option<()> {
     let (&there, rest) = bytes.split_first()?;
     *bytes = rest;

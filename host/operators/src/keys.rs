@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use wasmill_core::batch::Batch;
-use wasmill_core::column::{Column, ColumnBuilder, Value};
+use wasmill_core::column::{Column, ColumnBuilder, Scalar, Value};
 use wasmill_core::key;
 use wasmill_core::schema::DataType;
 
@@ -131,6 +131,50 @@ impl Keys {
                 }
             }
         }
+    }
+
+    /// The id of a key in canonical bytes, which are those of a key of these columns.
+    pub(crate) fn intern_canonical(&mut self, encoded: &[u8]) -> KeyId {
+        let Self {
+            form,
+            types,
+            uses,
+            free,
+            fresh,
+            unused,
+            ..
+        } = self;
+        let mut new_id = || {
+            let id = free.pop().unwrap_or_else(|| {
+                uses.push(0);
+                uses.len() as KeyId - 1
+            });
+            fresh.push(id);
+            *unused += 1;
+            id
+        };
+        let decoded = |data_type: DataType| {
+            let mut value = Scalar::Null;
+            key::decode(data_type, &mut &*encoded, |v| value = v.into());
+            value
+        };
+        match form {
+            Form::Single => 0,
+            Form::Integers(keys) => match decoded(types[0]) {
+                Scalar::Int64(v) | Scalar::Timestamp(v) => keys.id(v, &mut new_id),
+                _ => keys.null_id(&mut new_id),
+            },
+            Form::Bytes(keys) if keys.plain_text => match decoded(types[0]) {
+                Scalar::Utf8(text) => keys.id(text.as_bytes(), &mut new_id),
+                _ => keys.null_id(&mut new_id),
+            },
+            Form::Bytes(keys) => keys.id(encoded, &mut new_id),
+        }
+    }
+
+    /// The types of the key columns.
+    pub(crate) fn types(&self) -> &[DataType] {
+        &self.types
     }
 
     /// One more pane refers to `id`.
@@ -294,12 +338,8 @@ impl Integers {
             Some(nulls) => ids.extend(numbers.iter().enumerate().map(|(row, &value)| {
                 if nulls.is_valid(row) {
                     self.id(value, new_id)
-                } else if let Some(id) = self.null {
-                    id
                 } else {
-                    let id = self.set(0, new_id);
-                    self.null = Some(id);
-                    id
+                    self.null_id(new_id)
                 }
             })),
         }
@@ -319,9 +359,13 @@ impl Integers {
         }
     }
 
-    fn set(&mut self, value: i64, new_id: &mut impl FnMut() -> KeyId) -> KeyId {
+    fn null_id(&mut self, new_id: &mut impl FnMut() -> KeyId) -> KeyId {
+        if let Some(id) = self.null {
+            return id;
+        }
         let id = new_id();
-        put(&mut self.values, id, value);
+        put(&mut self.values, id, 0);
+        self.null = Some(id);
         id
     }
 
@@ -350,15 +394,20 @@ impl ByteKeys {
         ids.extend((0..column.len()).map(|row| {
             if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
                 self.id(texts.value(row).as_bytes(), new_id)
-            } else if let Some(id) = self.null {
-                id
             } else {
-                let id = new_id();
-                put(&mut self.values, id, Box::default());
-                self.null = Some(id);
-                id
+                self.null_id(new_id)
             }
         }));
+    }
+
+    fn null_id(&mut self, new_id: &mut impl FnMut() -> KeyId) -> KeyId {
+        if let Some(id) = self.null {
+            return id;
+        }
+        let id = new_id();
+        put(&mut self.values, id, Box::default());
+        self.null = Some(id);
+        id
     }
 
     fn intern_encoded(

@@ -10,10 +10,13 @@
 //! panes are put together from a binary tree over the panes, so a window of n panes takes about 2 log2(n) merges.
 
 mod firing;
-mod late;
+pub(crate) mod late;
+mod output;
 mod panes;
 mod part;
-mod plugin;
+pub(crate) mod plugin;
+mod results;
+mod saved;
 
 pub(crate) use self::plugin::{Plugin, PluginCells};
 
@@ -23,7 +26,8 @@ use wasmill_core::aggregate::Aggregate;
 use wasmill_core::batch::Batch;
 use wasmill_core::column::Column;
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::id::{KeyGroup, NodeId};
+use wasmill_core::id::{KeyGroup, NodeId, WorkerIndex};
+use wasmill_core::key;
 use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::plan::{AggregateFunction, LATE_PORT, OnFault, Stream, WindowNode};
 use wasmill_core::schema::Schema;
@@ -31,8 +35,8 @@ use wasmill_core::time::Timestamp;
 use wasmill_core::transform::Reject;
 use wasmill_core::window::{Assigner, Late, UnknownTimeZone, Windows};
 
-use self::firing::Output;
-use self::panes::Panes;
+use self::output::Output;
+use self::panes::{AtOnce, Panes};
 use self::part::{Blueprint, Scratch};
 use self::plugin::Rejects;
 use crate::aggregate::{self, Rows};
@@ -45,11 +49,50 @@ use crate::keys::{KeyId, Keys};
 pub struct WindowLimits {
     /// Rows of results that one call of [`Operator::watermark`] emits at most. Default 4096.
     pub slice_rows: usize,
+    /// The key groups. Default: those of a job of one worker.
+    pub groups: KeyGroups,
+}
+
+/// The key groups of a job, and which of them are a subtask's: those whose state it saves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyGroups {
+    /// How many there are.
+    pub all: u16,
+    /// The subtask's first.
+    pub first: u16,
+    /// The subtask's last. Before the first where it has none.
+    pub last: u16,
+}
+
+impl KeyGroups {
+    /// All groups, for the one subtask of a job.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn whole(all: u16) -> Self {
+        assert!(all > 0, "a job has a key group");
+        Self {
+            all,
+            first: 0,
+            last: all - 1,
+        }
+    }
+
+    /// Those that [`key::owner`] gives to a worker.
+    pub fn of_worker(all: u16, worker: WorkerIndex, workers: u32) -> Self {
+        let mut own = (0..all).filter(|&group| key::owner(KeyGroup(group), all, workers) == worker);
+        let first = own.next();
+        let (first, last) = first.map_or((1, 0), |first| (first, own.next_back().unwrap_or(first)));
+        Self { all, first, last }
+    }
 }
 
 impl Default for WindowLimits {
     fn default() -> Self {
-        Self { slice_rows: 4_096 }
+        Self {
+            slice_rows: 4_096,
+            groups: KeyGroups::whole(key::KEY_GROUPS_DEFAULT),
+        }
     }
 }
 
@@ -77,6 +120,8 @@ pub struct Window {
     panes: Panes,
     output: Output,
     watermark: i64,
+    /// Whether entries were loaded and nothing else was done yet.
+    loaded: bool,
     counters: Counters,
     scratch: Scratch,
     ids: Vec<KeyId>,
@@ -143,9 +188,10 @@ impl Window {
             limits,
             reads,
             keys: Keys::new(&plan.frame.key, types),
-            panes: Panes::new(assigner, plan.frame.allowed_lateness, blueprint),
+            panes: Panes::new(assigner, &plan.frame, output.is_numbered(), blueprint),
             output,
             watermark: i64::MIN,
+            loaded: false,
             counters: Counters::default(),
             scratch: Scratch::default(),
             ids: Vec::new(),
@@ -168,6 +214,13 @@ impl Window {
         self.keys.held()
     }
 
+    /// After the last entry was loaded, finds out again what entries do not say.
+    fn resume(&mut self) {
+        if std::mem::take(&mut self.loaded) {
+            self.panes.resume(self.watermark);
+        }
+    }
+
     fn take(&mut self, batch: &Batch, out: &mut dyn Emit) -> Result<(), Fault> {
         self.counters.rows_in += batch.rows() as u64;
         if batch.watermark_min() < self.watermark {
@@ -178,18 +231,20 @@ impl Window {
             );
             return Err(Fault::fatal(Domain::Internal, message));
         }
+        self.resume();
         self.keys.reclaim();
         let mut ids = std::mem::take(&mut self.ids);
         self.keys.intern(batch, &mut ids);
         let times = batch.times();
-        let late = self.panes.sort_in(batch, &times, &mut self.counters);
+        let late = self.panes.sort_in(batch, &times, self.watermark, &mut self.counters);
         let done = self.add(batch, &times, &ids, out);
         self.ids = ids;
         done?;
         self.refuse_late(batch, &late, out)
     }
 
-    /// Adds the rows that [`Panes::sort_in`] has put before their parts.
+    /// Adds the rows that [`Panes::sort_in`] has put before their parts. Where results come at once, each has the rows
+    /// up to the one that sets it off.
     fn add(&mut self, batch: &Batch, times: &[i64], ids: &[KeyId], out: &mut dyn Emit) -> Result<(), Fault> {
         let columns: Vec<Option<Cow<'_, Column>>> = self
             .reads
@@ -198,6 +253,7 @@ impl Window {
             .map(|(place, &read)| read.then(|| batch.column(place)))
             .collect();
         let order = batch.order();
+        let at_once = self.panes.at_once(ids);
         let Self {
             panes,
             keys,
@@ -205,28 +261,52 @@ impl Window {
             letters,
             schema,
             counters,
+            output,
+            limits,
+            watermark,
             ..
         } = self;
-        let mut rejects = Rejects {
-            letters,
-            schema,
-            counters,
-            out,
+        let mut cx = firing::Context {
+            keys,
+            scratch,
+            rejects: Rejects {
+                letters,
+                schema,
+                counters,
+                out,
+            },
         };
-        panes.for_each_sorted(keys, |part, plugins, keys, chosen| {
-            let rows = Rows {
-                columns: &columns,
-                times,
-                order: order.as_deref(),
-                chosen,
-                groups: &[],
-            };
-            let groups = part.add(ids, rows, keys, scratch);
-            if plugins.is_empty() {
-                return Ok(());
+        let add_to = |panes: &mut Panes, range, cx: &mut firing::Context<'_>| {
+            let firing::Context { keys, scratch, rejects } = cx;
+            panes.for_each_sorted(range, keys, |part, plugins, keys, chosen| {
+                let rows = Rows {
+                    columns: &columns,
+                    times,
+                    order: order.as_deref(),
+                    chosen,
+                    groups: &[],
+                };
+                let groups = part.add(ids, rows, keys, scratch);
+                if plugins.is_empty() {
+                    return Ok(());
+                }
+                part.add_to_plugins(batch, chosen, ids, groups, plugins, rejects)
+            })
+        };
+        let mut from = 0;
+        for AtOnce { row, of: (window, id) } in at_once {
+            if from <= row {
+                add_to(panes, from..row + 1, &mut cx)?;
+                from = row + 1;
             }
-            part.add_to_plugins(batch, chosen, ids, groups, plugins, &mut rejects)
-        })
+            panes.emit(window, &[id], *watermark, output, &mut cx)?;
+            if output.rows() >= limits.slice_rows {
+                cx.flush(output);
+            }
+        }
+        add_to(panes, from..batch.rows() as u32, &mut cx)?;
+        cx.flush(output);
+        Ok(())
     }
 
     fn refuse_late(&mut self, batch: &Batch, late: &[u32], out: &mut dyn Emit) -> Result<(), Fault> {
@@ -275,6 +355,7 @@ impl Operator for Window {
     }
 
     fn watermark(&mut self, to: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault> {
+        self.resume();
         self.watermark = self.watermark.max(to.0);
         let Self {
             panes,
@@ -303,18 +384,58 @@ impl Operator for Window {
     }
 
     fn wake_at(&self) -> Option<Timestamp> {
-        None
+        self.panes.wake_at().map(Timestamp)
     }
 
-    fn clock(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
-        Ok(Step::Done)
+    fn clock(&mut self, now: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault> {
+        self.resume();
+        let Self {
+            panes,
+            keys,
+            output,
+            counters,
+            letters,
+            schema,
+            limits,
+            scratch,
+            watermark,
+            ..
+        } = self;
+        let mut context = firing::Context {
+            keys,
+            scratch,
+            rejects: Rejects {
+                letters,
+                schema,
+                counters,
+                out,
+            },
+        };
+        panes
+            .tick(now.0, *watermark, limits.slice_rows, output, &mut context)
+            .map_err(|fault| fault.at(&self.letters.node))
     }
 
-    fn save(&mut self, _: &mut dyn Save) -> Result<(), Fault> {
-        Err(Fault::fatal(Domain::Internal, "not saved yet"))
+    fn save(&mut self, out: &mut dyn Save) -> Result<(), Fault> {
+        let keyed = !self.keys.types().is_empty();
+        saved::save_watermark(self.watermark, self.limits.groups, keyed, out)?;
+        self.panes.save(&self.keys, self.limits.groups, out)
     }
 
-    fn load(&mut self, _: KeyGroup, _: &[u8], _: &[u8]) -> Result<(), Fault> {
-        Err(Fault::fatal(Domain::Internal, "not loaded yet"))
+    fn load(&mut self, _: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.loaded = true;
+        let node = &self.letters.node;
+        if let Some(watermark) = saved::load_watermark(key, value).map_err(|fault| fault.at(node))? {
+            self.watermark = self.watermark.max(watermark);
+            return Ok(());
+        }
+        let mut loading = saved::Loading {
+            keys: &mut self.keys,
+            schema: &self.schema,
+            values: &self.output.value_types(),
+        };
+        self.panes
+            .load(key, value, &mut loading)
+            .map_err(|fault| fault.at(node))
     }
 }

@@ -1,39 +1,39 @@
 //! From a plan to the engine's graph: what runs where, and what is routed how.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use wasmill_component::Placement;
 use wasmill_connector_api::config::{ConfigProblem, Folder};
-use wasmill_connector_api::format::{DecodeSpec, Decoder, EncodeSpec};
+use wasmill_connector_api::format::{DecodeSpec, Decoder};
 use wasmill_connector_api::sink::{SinkContext, Writers};
 use wasmill_connector_api::source::SourceContext;
-use wasmill_core::aggregate::Aggregate;
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::id::{NodeId, StreamIndex, WorkerIndex};
+use wasmill_core::id::{NodeId, NodeIndex, WorkerIndex};
 use wasmill_core::key;
 use wasmill_core::operator::Emit;
 use wasmill_core::plan::{
-    AggregateFunction, AggregatePlugin, Node, NodeKind, OnFault, Plan, SinkNode, SinkOrder, SourceNode, SourceTime,
-    TransformNode, WindowNode,
+    LookupNode, Node, NodeKind, OnFault, Plan, SinkNode, SinkOrder, SourceNode, SourceTime, Spread, WatermarkStrategy,
 };
-use wasmill_core::schema::Schema;
-use wasmill_core::time::{Micros, Timestamp};
-use wasmill_core::transform::InputDescription;
+use wasmill_core::time::Timestamp;
 use wasmill_engine::{Abort, Dataflow, Ending, Flow, Route, SinkState, SinkTask, Ticket, Waker};
 
-use wasmill_operators::dead_letters::DeadLetters;
-use wasmill_operators::{GuardedTransform, Window, WindowLimits, WindowPorts};
+use wasmill_operators::SharedTable;
+use wasmill_state::Stores;
 
 use crate::job::{Environment, Tasks};
 use crate::metered::Metered;
 use crate::metrics::{Metrics, OperatorMetrics, SinkMetrics};
+use crate::operators::{self, Workshop};
 use crate::sink::{self, Early, Message, write};
 use crate::source::{self, Reading, Shared, StampingPlan};
 use crate::stop::Stop;
+use crate::table::Loader;
 
 /// A job with its sources open: what all workers share.
 pub(crate) struct Job {
@@ -44,6 +44,9 @@ pub(crate) struct Job {
     tasks: Tasks,
     /// By node; `None` for what is no source.
     sources: Vec<Option<Arc<Shared>>>,
+    stores: Stores,
+    /// The tables of lookups.
+    tables: BTreeMap<NodeId, Arc<SharedTable>>,
 }
 
 /// Metadata that the driver knows by itself.
@@ -61,7 +64,10 @@ impl Job {
         stop: Stop,
         tasks: Tasks,
     ) -> Result<Self, Fault> {
+        let stores = Stores::new(&plan.state, &environment.scratch, stores_max(&plan))?;
         let mut job = Self {
+            stores,
+            tables: BTreeMap::new(),
             plan,
             environment,
             metrics,
@@ -77,7 +83,44 @@ impl Job {
             };
             job.sources.push(shared);
         }
+        for node in &job.plan.nodes {
+            if let NodeKind::Lookup(lookup) = &node.kind {
+                let table = job.load(node, lookup).map_err(|fault| fault.at(&node.id))?;
+                job.tables.insert(node.id.clone(), table);
+            }
+        }
         Ok(job)
+    }
+
+    /// Loads the table of a lookup, and again as often as the topology says.
+    fn load(&self, node: &Node, lookup: &LookupNode) -> Result<Arc<SharedTable>, Fault> {
+        let loader = Loader::new(node, lookup, &self.plan, &self.environment);
+        let table = Arc::new(SharedTable::new(loader.load(&self.tasks, &self.stop)?));
+        if let Some(every) = lookup.refresh {
+            let again = loader.again(
+                every.to_std(),
+                Arc::clone(&table),
+                self.tasks.clone(),
+                self.stop.clone(),
+            );
+            self.tasks.spawn(&self.stop, again);
+        }
+        Ok(table)
+    }
+
+    /// Opens the one source of a plan that has nothing else, for [`Self::build_collecting`].
+    ///
+    /// # Errors
+    /// It could not be opened.
+    pub(crate) fn build_collecting(
+        &self,
+        dataflow: &mut Dataflow<'_>,
+        collector: Box<dyn SinkTask>,
+    ) -> Result<(), Fault> {
+        let node = &self.plan.nodes[0];
+        let rows = self.build_node(dataflow, 0, node, Vec::new())?.swap_remove(0);
+        dataflow.sink("table", vec![(rows, Route::Local)], 0, |_| collector);
+        Ok(())
     }
 
     fn open_source(&self, node: &Node, source: &SourceNode) -> Result<Arc<Shared>, Fault> {
@@ -159,7 +202,7 @@ impl Job {
             let outputs = self
                 .build_node(dataflow, index, node, inputs)
                 .map_err(|fault| fault.at(&node.id))?;
-            for (stream, flow) in ports(node).into_iter().zip(outputs) {
+            for (stream, flow) in operators::ports(node).into_iter().zip(outputs) {
                 flows[stream.0 as usize] = Some(flow);
             }
         }
@@ -175,10 +218,8 @@ impl Job {
     ) -> Result<Vec<Flow<'scope>>, Fault> {
         match &node.kind {
             NodeKind::Source(source) => self.build_source(dataflow, index, node, source),
-            NodeKind::Transform(transform) => self.build_transform(dataflow, node, transform, inputs),
-            NodeKind::Window(window) => self.build_window(dataflow, node, window, inputs),
             NodeKind::Sink(sink) => self.build_sink(dataflow, node, sink, inputs),
-            _ => Err(Fault::fatal(Domain::Internal, "this operator is not wired")),
+            _ => self.build_operator(dataflow, index, node, inputs),
         }
     }
 
@@ -193,15 +234,17 @@ impl Job {
         let stream = self.plan.stream(node.outputs[0]);
         let decoder = self.decoder(source, &stream.live)?;
         let watermark_every = self.plan.engine.watermark_every.get();
-        Ok(dataflow.source(node.id.as_str(), ports(node).len(), move |waker| {
-            shared.join(waker);
-            Box::new(source::Task {
-                shared,
-                decoder,
-                watermark_every,
-                since_promise: 0,
-            })
-        }))
+        Ok(
+            dataflow.source(node.id.as_str(), operators::ports(node).len(), move |waker| {
+                shared.join(waker);
+                Box::new(source::Task {
+                    shared,
+                    decoder,
+                    watermark_every,
+                    since_promise: 0,
+                })
+            }),
+        )
     }
 
     fn decoder(&self, source: &SourceNode, live: &[bool]) -> Result<Option<Box<dyn Decoder>>, Fault> {
@@ -219,138 +262,37 @@ impl Job {
         entry.decoder(&format.config, &spec).map(Some)
     }
 
-    fn build_transform<'scope>(
+    fn build_operator<'scope>(
         &self,
         dataflow: &mut Dataflow<'scope>,
+        index: usize,
         node: &Node,
-        transform: &TransformNode,
         inputs: Vec<Flow<'scope>>,
     ) -> Result<Vec<Flow<'scope>>, Fault> {
-        let placement = Placement {
-            node: &node.id,
-            plugin: &transform.plugin,
-            config: &transform.config,
-            limits: &transform.limits,
-            fault_may_blame_rows: transform.on_fault != OnFault::Fail,
+        let workshop = Workshop {
+            plan: &self.plan,
+            components: &self.environment.components,
+            stores: &self.stores,
+            workers: dataflow.workers() as u32,
+            tables: &self.tables,
         };
-        let described: Vec<_> = node
-            .inputs
-            .iter()
-            .map(|&stream| self.input_description(stream))
-            .collect();
-        let live: Vec<_> = node
-            .outputs
-            .iter()
-            .map(|&stream| self.plan.stream(stream).live.clone())
-            .collect();
-        let guest = self
-            .environment
-            .components
-            .transform(&placement, &described, &transform.description, &live)?;
-        let operator = GuardedTransform::new(
-            guest,
-            described.into_iter().map(|input| input.schema).collect(),
-            transform.plugin.path.display().to_string(),
-            dead_letters(node, node.outputs.len(), transform.on_fault),
-        );
-        let metered = Metered::new(operator, GuardedTransform::counters, self.operator_metrics(node));
-        let inputs = inputs.into_iter().map(|flow| (flow, Route::Local)).collect();
-        let lag = transform
-            .description
-            .retime
-            .as_ref()
-            .map_or(Micros::ZERO, |retime| retime.lag);
-        Ok(dataflow.operator(node.id.as_str(), inputs, ports(node).len(), lag, Box::new(metered)))
-    }
-
-    fn build_window<'scope>(
-        &self,
-        dataflow: &mut Dataflow<'scope>,
-        node: &Node,
-        window: &WindowNode,
-        inputs: Vec<Flow<'scope>>,
-    ) -> Result<Vec<Flow<'scope>>, Fault> {
-        let plugins = window
-            .aggregates
-            .iter()
-            .filter_map(|aggregate| match &aggregate.function {
-                AggregateFunction::Plugin(plugin) => Some(self.open_aggregate(node, window, plugin)),
-                AggregateFunction::Builtin(_) => None,
-            });
-        let operator = Window::new(
-            node.id.clone(),
-            window,
-            &WindowPorts {
-                input: self.plan.stream(node.inputs[0]),
-                output: self.plan.stream(node.outputs[0]),
-                dead_letters: node.dead_letters.map(|_| node.outputs.len()),
-            },
-            plugins.collect::<Result<_, _>>()?,
-            WindowLimits {
-                slice_rows: self.plan.engine.batch_rows.get(),
-            },
-        )
-        .map_err(|error| Fault::fatal(Domain::Internal, error.to_string()))?;
-        let metered = Metered::new(operator, Window::counters, self.operator_metrics(node));
-        let route = if window.frame.key.is_empty() {
-            Route::One(home(&node.id, dataflow.workers()))
-        } else {
-            Route::Keyed {
-                key: window.frame.key.clone(),
-                groups: self.plan.engine.key_groups,
-            }
-        };
-        let inputs = inputs.into_iter().map(|flow| (flow, route.clone())).collect();
-        Ok(dataflow.operator(
-            node.id.as_str(),
-            inputs,
-            ports(node).len(),
-            Micros::ZERO,
-            Box::new(metered),
-        ))
-    }
-
-    fn open_aggregate(
-        &self,
-        node: &Node,
-        window: &WindowNode,
-        plugin: &AggregatePlugin,
-    ) -> Result<Box<dyn Aggregate>, Fault> {
-        let placement = Placement {
-            node: &node.id,
-            plugin: &plugin.plugin,
-            config: &plugin.config,
-            limits: &plugin.limits,
-            fault_may_blame_rows: window.on_fault != OnFault::Fail,
-        };
-        let InputDescription {
-            name,
-            schema,
-            changelog,
-        } = self.input_description(node.inputs[0]);
-        let fields = plugin
-            .input
-            .iter()
-            .map(|&column| schema.fields()[column].clone())
-            .collect();
-        let schema = Schema::new(fields).map_err(|error| Fault::fatal(Domain::Internal, error.to_string()))?;
-        let input = InputDescription {
-            name,
-            schema,
-            changelog,
-        };
-        self.environment
-            .components
-            .aggregate(&placement, &input, &plugin.description)
-    }
-
-    fn input_description(&self, stream: StreamIndex) -> InputDescription {
-        let stream = self.plan.stream(stream);
-        InputDescription {
-            name: Arc::clone(&stream.name),
-            schema: stream.schema.clone(),
-            changelog: false,
-        }
+        let operator = workshop.make(NodeIndex(index as u32), dataflow.worker())?;
+        let metered = Metered::new(operator, self.operator_metrics(node));
+        let workers = dataflow.workers();
+        let routed = inputs.into_iter().enumerate().map(|(input, flow)| {
+            let route = match node.kind.spread(input) {
+                Spread::Local => Route::Local,
+                Spread::One => Route::One(home(&node.id, workers)),
+                Spread::Key(key) => Route::Keyed {
+                    key: key.to_vec(),
+                    groups: self.plan.engine.key_groups,
+                },
+            };
+            (flow, route)
+        });
+        let inputs = routed.collect();
+        let ports = operators::ports(node).len();
+        Ok(dataflow.operator(node.id.as_str(), inputs, ports, operators::lag(node), Box::new(metered)))
     }
 
     fn operator_metrics(&self, node: &Node) -> Arc<OperatorMetrics> {
@@ -384,15 +326,12 @@ impl Job {
         };
         let writes_here = !one_writer || dataflow.worker() == home(&node.id, workers);
         let inputs: Vec<_> = inputs.into_iter().map(|flow| (flow, route.clone())).collect();
-        let ports = ports(node).len();
+        let ports = operators::ports(node).len();
         if !writes_here {
             return Ok(dataflow.sink(node.id.as_str(), inputs, ports, |_| Box::new(Nothing { ended: false })));
         }
         let schema = self.plan.stream(node.inputs[0]).schema.clone();
-        let spec = EncodeSpec {
-            schema: schema.clone(),
-            columns: sink.columns.clone(),
-        };
+        let spec = sink::encoding(sink, &schema)?;
         let encoder = format.encoder(&sink.format.config, &spec)?;
         let (writer, writers) = if one_writer {
             (0, 1)
@@ -418,9 +357,10 @@ impl Job {
         let parts = sink::Parts {
             encoder,
             schema,
+            changelog: sink.changelog,
             ordered,
             messages: send,
-            dead_letters: dead_letters(node, 0, OnFault::Fail),
+            dead_letters: operators::dead_letters(node, OnFault::Fail),
             metrics: Arc::clone(&metrics),
         };
         Ok(dataflow.sink(node.id.as_str(), inputs, ports, |waker: Waker| {
@@ -439,27 +379,43 @@ impl Job {
     }
 }
 
-/// What becomes of a node's refused rows. Their port, if there is one, stands after its `outputs`.
-fn dead_letters(node: &Node, outputs: usize, on_fault: OnFault) -> DeadLetters {
-    DeadLetters {
-        node: node.id.clone(),
-        port: node.dead_letters.map(|_| outputs),
-        on_fault,
-    }
-}
-
-/// The streams that a node feeds, by port: its outputs, then its dead letters.
-fn ports(node: &Node) -> Vec<StreamIndex> {
-    node.outputs.iter().copied().chain(node.dead_letters).collect()
-}
-
-/// Which columns are decoded: those that something reads, and the event time.
+/// Which columns are decoded: those that something reads, the event time, and what the watermark follows.
 fn decoded_columns(source: &SourceNode, live: &[bool]) -> Vec<bool> {
     let mut decoded = live[..source.columns.len()].to_vec();
     if let SourceTime::Event(index) = source.time {
         decoded[index] = true;
     }
+    if let WatermarkStrategy::Column(index) = source.watermark.strategy {
+        decoded[index] = true;
+    }
     decoded
+}
+
+/// How the engine runs a plan.
+pub(crate) fn engine_settings(
+    plan: &Plan,
+    workers: NonZeroUsize,
+    environment: &Environment,
+) -> wasmill_engine::Settings {
+    wasmill_engine::Settings {
+        workers,
+        credit_bytes: plan.engine.source_credit_bytes,
+        alarms: wasmill_engine::Alarms::new(Arc::clone(&environment.clock)),
+    }
+}
+
+/// How many stores a plan opens at most.
+fn stores_max(plan: &Plan) -> usize {
+    let nodes = plan.nodes.iter();
+    let with_state = nodes
+        .filter(|node| !node.inputs.is_empty() && !node.outputs.is_empty())
+        .count();
+    with_state
+        * plan
+            .engine
+            .workers
+            .or_else(|| available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get)
 }
 
 /// The worker of a node that runs on one only: spread over the workers, the same on every run.

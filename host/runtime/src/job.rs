@@ -15,7 +15,7 @@ use wasmill_connector_api::registry::Registry;
 use wasmill_core::clock::Clock;
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::plan::Plan;
-use wasmill_engine::{Alarms, Ending};
+use wasmill_engine::Ending;
 
 use crate::graph;
 use crate::metrics::Metrics;
@@ -91,11 +91,7 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
         .workers
         .or_else(|| available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN);
-    let engine = wasmill_engine::Settings {
-        workers,
-        credit_bytes: plan.engine.source_credit_bytes,
-        alarms: Alarms::new(Arc::clone(&environment.clock)),
-    };
+    let engine = graph::engine_settings(&plan, workers, &environment);
     let job = Arc::new(
         graph::Job::open(
             plan,

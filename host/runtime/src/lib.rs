@@ -7,9 +7,11 @@ mod graph;
 mod job;
 mod metered;
 pub mod metrics;
+pub mod operators;
 mod sink;
 mod source;
 mod stop;
+mod table;
 
 pub use job::{Environment, Failure, Settings, run};
 pub use stop::Stop;

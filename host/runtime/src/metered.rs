@@ -11,39 +11,44 @@ use wasmill_core::time::Timestamp;
 use wasmill_operators::Counters;
 
 use crate::metrics::OperatorMetrics;
+use crate::operators::Counting;
 
 /// An operator whose counters are published after each call.
-pub(crate) struct Metered<O> {
-    operator: O,
-    counters: fn(&O) -> Counters,
+pub(crate) struct Metered {
+    operator: Box<dyn Counting>,
     published: Counters,
     metrics: Arc<OperatorMetrics>,
 }
 
-impl<O: Operator> Metered<O> {
-    pub(crate) fn new(operator: O, counters: fn(&O) -> Counters, metrics: Arc<OperatorMetrics>) -> Self {
+impl Metered {
+    pub(crate) fn new(operator: Box<dyn Counting>, metrics: Arc<OperatorMetrics>) -> Self {
         Self {
             operator,
-            counters,
             published: Counters::default(),
             metrics,
         }
     }
 
     fn publish(&mut self) {
-        let now = (self.counters)(&self.operator);
+        let now = self.operator.counters();
         let before = std::mem::replace(&mut self.published, now);
         let OperatorMetrics {
             rows_in,
             rows_out,
             rejected,
+            skipped,
             late,
+            corrected,
+            unassigned,
         } = &*self.metrics;
         for (total, now, before) in [
             (rows_in, now.rows_in, before.rows_in),
             (rows_out, now.rows_out, before.rows_out),
             (rejected, now.rejected, before.rejected),
+            (skipped, now.skipped, before.skipped),
             (late, now.late, before.late),
+            (corrected, now.corrected, before.corrected),
+            (unassigned, now.unassigned, before.unassigned),
         ] {
             if now != before {
                 total.fetch_add(now - before, Ordering::Relaxed);
@@ -52,7 +57,7 @@ impl<O: Operator> Metered<O> {
     }
 }
 
-impl<O: Operator> Operator for Metered<O> {
+impl Operator for Metered {
     fn batch(&mut self, input: usize, batch: Batch, out: &mut dyn Emit) -> Result<(), Fault> {
         let result = self.operator.batch(input, batch, out);
         self.publish();

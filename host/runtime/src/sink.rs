@@ -4,5 +4,5 @@ mod order;
 mod task;
 mod writer;
 
-pub(crate) use task::{Parts, Task};
+pub(crate) use task::{Parts, Task, encoding};
 pub(crate) use writer::{CHUNKS_MAX, Early, Message, write};

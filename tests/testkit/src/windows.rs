@@ -10,19 +10,21 @@ use wasmill_core::key;
 
 use crate::Row;
 
-/// Tumbling windows where `size` is `every`, else sliding ones.
+/// Tumbling windows where `size` is `every`, cumulative ones where that is said, else sliding ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Windows {
     /// Their length in microseconds; with a time zone, in days.
     pub size: i64,
-    /// The distance between their beginnings, likewise.
+    /// The distance between their beginnings, likewise; between their ends where they are cumulative.
     pub every: i64,
-    /// Where they begin: at multiples of `every` from midnight of 1970-01-01, plus this many microseconds.
+    /// Where they begin: at multiples of `every` (cumulative ones: of `size`) from midnight of 1970-01-01, plus this many microseconds.
     pub offset: i64,
     /// With a time zone windows are whole civil days, and there is no offset.
     pub time_zone: Option<&'static str>,
     /// How late rows may come.
     pub allowed: i64,
+    /// Whether windows begin together each `size` and end `every` after one another.
+    pub cumulative: bool,
 }
 
 /// A result, or a correction.
@@ -63,6 +65,16 @@ impl Windows {
     fn of_instant(&self, time: i64) -> Vec<(i64, i64)> {
         let clamp = |t: i128| t.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let (time, size, every) = (i128::from(time), i128::from(self.size), i128::from(self.every));
+        if self.cumulative {
+            let since = (time - i128::from(self.offset)).rem_euclid(size);
+            let start = time - since;
+            let ends = (1..=size / every)
+                .map(|steps| steps * every)
+                .filter(|&length| length > since);
+            let mut windows: Vec<_> = ends.map(|length| (clamp(start), clamp(start + length))).collect();
+            windows.dedup();
+            return windows;
+        }
         let mut start = (time - i128::from(self.offset)).div_euclid(every) * every + i128::from(self.offset);
         let mut windows = Vec::new();
         while start + size > time {
@@ -85,6 +97,16 @@ impl Windows {
                 .timestamp()
                 .as_microsecond()
         };
+        if self.cumulative {
+            let begins = (number - self.size - 1).div_euclid(self.size) * self.size;
+            let begins = (begins..=number + 1).step_by(self.size as usize);
+            let all =
+                begins.flat_map(|start| (1..=self.size / self.every).map(move |k| (start, start + k * self.every)));
+            return all
+                .map(|(start, end)| (midnight(start), midnight(end)))
+                .filter(|&(start, end)| start <= time && time < end)
+                .collect();
+        }
         // A day that the clock sets back into belongs to the window before it, so neighbours are looked at too.
         let first = (number - self.size - 1).div_euclid(self.every) * self.every;
         (first..=number + 1)

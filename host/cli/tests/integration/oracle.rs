@@ -83,6 +83,7 @@ fn case() -> impl Strategy<Value = Case> {
                     offset: offset * SECOND,
                     time_zone: None,
                     allowed: allowed * SECOND,
+                    cumulative: false,
                 },
                 workers,
                 batch_rows,

@@ -7,8 +7,11 @@ use std::path::Path;
 
 use crate::sandbox::{Sandbox, repository};
 
-const TOPOLOGIES: [&str; 5] = [
+const TOPOLOGIES: [&str; 8] = [
     "examples/01-flights",
+    "examples/02-sessions",
+    "examples/03-weather",
+    "examples/04-anomalies",
     "tests/topologies/bad-records",
     "tests/topologies/incident",
     "tests/topologies/late",
@@ -33,6 +36,18 @@ fn check(topology: &'static str) {
         .with("WASMILL__ENGINE__WATERMARK_EVERY", 1);
     narrow.finish().expect_code(0);
     compare(topology, &sandbox, "3 workers, little credit, many watermarks");
+    for (workers, rows) in [(1, 1024), (2, 7), (4, 8192)] {
+        let run = sandbox.run().workers(workers).with("WASMILL__ENGINE__BATCH_ROWS", rows);
+        let run = run
+            .with("WASMILL__STATE__BACKEND", "disk")
+            .with("WASMILL__STATE__MEMORY", "16MiB");
+        run.finish().expect_code(0);
+        compare(
+            topology,
+            &sandbox,
+            &format!("{workers} workers, batches of {rows}, state on disk"),
+        );
+    }
 }
 
 /// Compares all files of the expected output, and that there is no other.
@@ -72,6 +87,21 @@ fn file_names(folder: &Path) -> BTreeSet<String> {
 #[test]
 fn flights_are_the_same_on_every_run() {
     check("examples/01-flights");
+}
+
+#[test]
+fn sessions_are_the_same_on_every_run() {
+    check("examples/02-sessions");
+}
+
+#[test]
+fn joins_with_the_weather_are_the_same_on_every_run() {
+    check("examples/03-weather");
+}
+
+#[test]
+fn alerts_are_the_same_on_every_run() {
+    check("examples/04-anomalies");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which windows a row counts for, by its own watermark.
 
 use wasmill_core::time::Micros;
-use wasmill_core::window::{Assigner, Pane, WindowNumber};
+use wasmill_core::window::{Assigner, Pane, Span, WindowNumber};
 
 /// From which windows of their pane on rows count. Rows of one pane and class are in the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,11 @@ impl Class {
     pub(crate) fn counts(self, window: WindowNumber, correction: bool) -> bool {
         let from = if correction { self.admitted } else { self.on_time };
         from <= window
+    }
+
+    /// The windows of a pane of `windows` that rows of this class make a correction of necessary.
+    pub(crate) fn owed(self, windows: Span) -> impl Iterator<Item = WindowNumber> {
+        self.admitted..=windows.last.min(self.on_time - 1)
     }
 
     /// Whether rows of this class make a correction of a window of their pane necessary.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
+use wasmill_core::plan::{LateResults, Lateness as Judging, WindowFrame};
 use wasmill_core::time::Micros;
 use wasmill_core::window::{Assigner, Pane, PaneNumber, Span, WindowNumber};
 
@@ -11,8 +12,9 @@ use super::firing::{Context, Firing};
 use super::late::{Class, Lateness, judge};
 use super::part::{Blueprint, Part, Selected};
 use super::plugin::Plugin;
+use super::results::{KeyWindow, Results};
 use crate::counters::Counters;
-use crate::keys::Keys;
+use crate::keys::{KeyId, Keys};
 
 /// Up to so many panes of a batch are looked through one by one.
 const COUNTED_PANES_MAX: usize = 8;
@@ -22,16 +24,21 @@ const COUNTED_PANES_MAX: usize = 8;
 pub(crate) struct Panes {
     pub(super) assigner: Assigner,
     pub(super) allowed: Micros,
+    /// Whether rows are judged by the merged watermark instead of their own.
+    best_effort: bool,
+    /// Whether somebody reads which result a row is.
+    numbered: bool,
     pub(super) blueprint: Blueprint,
     /// By number.
-    list: VecDeque<OpenPane>,
+    pub(super) list: VecDeque<OpenPane>,
     /// Merged main parts of 2^level panes, by the first pane and the level. All of those panes are in the list.
     nodes: BTreeMap<(PaneNumber, u32), Part>,
     /// Windows before this have given their result.
-    next: WindowNumber,
+    pub(super) next: WindowNumber,
     /// Windows that owe a correction.
     corrections: BTreeSet<WindowNumber>,
     pub(super) firing: Option<Firing>,
+    pub(super) results: Results,
     /// The rows of the batch at hand, by pane.
     sorted: Vec<Bucket>,
     /// The last microsecond of each of those panes.
@@ -41,7 +48,7 @@ pub(crate) struct Panes {
 /// A pane that has rows.
 #[derive(Debug)]
 pub(super) struct OpenPane {
-    bounds: Pane,
+    pub(super) bounds: Pane,
     /// Where its first window ends.
     first_end: i64,
     /// When no row can come any more that is not late for its last window.
@@ -49,10 +56,24 @@ pub(super) struct OpenPane {
     /// The rows that were on time for each of its windows.
     pub(super) main: Part,
     /// All other rows, by class.
-    others: Vec<(Class, Part)>,
+    pub(super) others: Vec<(Class, Part)>,
 }
 
 impl OpenPane {
+    pub(super) fn number(&self) -> PaneNumber {
+        self.bounds.number
+    }
+
+    /// The part of a class, made where there is none.
+    pub(super) fn part_of(&mut self, class: Class, blueprint: &Blueprint, expected: usize, keys: &Keys) -> &mut Part {
+        let place = self.others.iter().position(|other| other.0 == class);
+        let place = place.unwrap_or_else(|| {
+            self.others.push((class, blueprint.part(keys, expected)));
+            self.others.len() - 1
+        });
+        &mut self.others[place].1
+    }
+
     /// The parts beside the main one that count for a window.
     fn counting(&self, window: WindowNumber, correction: bool) -> impl Iterator<Item = &(Class, Part)> {
         self.others
@@ -77,6 +98,14 @@ enum Rows {
     Some(Vec<u32>),
 }
 
+/// A result that comes as soon as a row is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AtOnce {
+    /// The row of the batch at hand.
+    pub(crate) row: u32,
+    pub(crate) of: KeyWindow,
+}
+
 /// What a window is put together from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
@@ -95,10 +124,16 @@ enum Found {
 }
 
 impl Panes {
-    pub(crate) fn new(assigner: Assigner, allowed: Micros, blueprint: Blueprint) -> Self {
+    pub(crate) fn new(assigner: Assigner, frame: &WindowFrame, numbered: bool, blueprint: Blueprint) -> Self {
+        let allowed = frame.allowed_lateness;
+        // Without allowed lateness nothing comes after a result.
+        let immediate = frame.late_results == LateResults::Immediate && allowed > Micros::ZERO;
         Self {
             assigner,
             allowed,
+            best_effort: frame.lateness == Judging::BestEffort,
+            numbered,
+            results: Results::new(frame.early, immediate),
             blueprint,
             list: VecDeque::new(),
             nodes: BTreeMap::new(),
@@ -110,8 +145,8 @@ impl Panes {
         }
     }
 
-    /// Puts the rows of a batch before their panes and gives back those that are late for all windows.
-    pub(crate) fn sort_in(&mut self, batch: &Batch, times: &[i64], counters: &mut Counters) -> Vec<u32> {
+    /// Puts the rows of a batch before their panes and gives back those that are late for all windows. `merged` is the merged watermark.
+    pub(crate) fn sort_in(&mut self, batch: &Batch, times: &[i64], merged: i64, counters: &mut Counters) -> Vec<u32> {
         self.sorted.clear();
         self.lasts.clear();
         let mut late = Vec::new();
@@ -120,7 +155,12 @@ impl Panes {
         let first = self.bucket(least);
         let first = &mut self.sorted[first];
         // Ends ascend with times, so no row of a batch is late where the earliest with the greatest watermark is not.
-        let on_time = batch.watermark_max() < first.first_end;
+        let greatest_watermark = if self.best_effort {
+            merged
+        } else {
+            batch.watermark_max()
+        };
+        let on_time = greatest_watermark < first.first_end;
         if on_time && greatest <= first.bounds.last && !first.bounds.windows.is_empty() {
             first.main = Rows::All(times.len());
             return late;
@@ -136,7 +176,11 @@ impl Panes {
             let lateness = if on_time {
                 Lateness::OnTime
             } else {
-                let watermark = watermarks.at(batch.base_row(row));
+                let watermark = if self.best_effort {
+                    merged
+                } else {
+                    watermarks.at(batch.base_row(row))
+                };
                 judge(
                     &self.assigner,
                     self.allowed,
@@ -148,8 +192,12 @@ impl Panes {
             match lateness {
                 Lateness::OnTime => bucket.main.push(row as u32),
                 Lateness::All => late.push(row as u32),
-                Lateness::Some(class) => {
+                Lateness::Some(mut class) => {
                     counters.corrected += u64::from(class.admitted < class.on_time);
+                    if self.results.immediate {
+                        // It counts for results that are not there yet, and corrects the others at once.
+                        class.on_time = class.admitted;
+                    }
                     match bucket.others.iter_mut().find(|other| other.0 == class) {
                         Some((_, rows)) => rows.push(row as u32),
                         None => bucket.others.push((class, vec![row as u32])),
@@ -190,50 +238,101 @@ impl Panes {
         place
     }
 
-    /// Hands each part the rows that were sorted in for it: `None` for all of the batch.
+    /// Counts the rows that were sorted in and gives back the results that come before the next row, by row. `ids` holds
+    /// the key of each row.
+    pub(crate) fn at_once(&mut self, ids: &[KeyId]) -> Vec<AtOnce> {
+        let mut at_once = Vec::new();
+        if !self.results.tracks() {
+            return at_once;
+        }
+        let mut rows: Vec<(u32, &Pane, WindowNumber)> = Vec::new();
+        for Bucket {
+            bounds, main, others, ..
+        } in &self.sorted
+        {
+            match main {
+                Rows::All(count) => rows.extend((0..*count as u32).map(|row| (row, bounds, bounds.windows.first))),
+                Rows::Some(main) => rows.extend(main.iter().map(|&row| (row, bounds, bounds.windows.first))),
+            }
+            for (class, others) in others {
+                rows.extend(others.iter().map(|&row| (row, bounds, class.on_time)));
+            }
+        }
+        rows.sort_unstable_by_key(|row| row.0);
+        for (row, bounds, first) in rows {
+            let id = ids[row as usize];
+            for window in first..=bounds.windows.last {
+                if self.assigner.repeats(window) {
+                    continue;
+                }
+                let of = (window, id);
+                let due = if window < self.next {
+                    self.results.immediate
+                } else {
+                    self.results.count(of)
+                };
+                if due {
+                    at_once.push(AtOnce { row, of });
+                }
+            }
+        }
+        at_once
+    }
+
+    /// Hands each part the rows of `range` that were sorted in for it: `None` for all of the batch.
     pub(crate) fn for_each_sorted(
         &mut self,
+        range: std::ops::Range<u32>,
         keys: &mut Keys,
         mut add: impl FnMut(&mut Part, &mut [Plugin], &mut Keys, Option<&[u32]>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        for bucket in std::mem::take(&mut self.sorted) {
+        let sorted = std::mem::take(&mut self.sorted);
+        for bucket in &sorted {
+            let stretch: Vec<u32>;
             let (main, expected) = match &bucket.main {
-                Rows::All(rows) => (Some(None), *rows),
-                Rows::Some(rows) if rows.is_empty() => (None, 0),
-                Rows::Some(rows) => (Some(Some(&rows[..])), rows.len()),
+                Rows::All(rows) if range.len() == *rows => (Some(None), *rows),
+                Rows::All(_) => {
+                    stretch = range.clone().collect();
+                    (Some(Some(&stretch[..])), stretch.len())
+                }
+                Rows::Some(rows) => {
+                    let rows = within(rows, &range);
+                    ((!rows.is_empty()).then_some(Some(rows)), rows.len())
+                }
             };
-            if main.is_none() && bucket.others.is_empty() {
+            if main.is_none() && bucket.others.iter().all(|other| within(&other.1, &range).is_empty()) {
                 continue;
             }
-            let place = self.open(&bucket, expected, keys);
+            let place = self.open(bucket.bounds, bucket.first_end, expected, keys);
             let pane = &mut self.list[place];
             if let Some(chosen) = main {
                 add(&mut pane.main, &mut self.blueprint.plugins, keys, chosen)?;
             }
             for (class, rows) in &bucket.others {
-                let other = pane.others.iter().position(|other| other.0 == *class);
-                let other = other.unwrap_or_else(|| {
-                    pane.others.push((*class, self.blueprint.part(keys, rows.len())));
-                    pane.others.len() - 1
-                });
-                let part = &mut pane.others[other].1;
+                let rows = within(rows, &range);
+                if rows.is_empty() {
+                    continue;
+                }
+                let part = pane.part_of(*class, &self.blueprint, rows.len(), keys);
                 add(part, &mut self.blueprint.plugins, keys, Some(rows))?;
-                let last = pane.bounds.windows.last.min(class.on_time - 1);
-                self.corrections.extend(class.admitted..=last);
+                let owed = class.owed(pane.bounds.windows);
+                self.corrections
+                    .extend(owed.filter(|&window| !self.assigner.repeats(window)));
             }
         }
+        self.sorted = sorted;
         Ok(())
     }
 
-    /// The place of a bucket's pane in the list, opened where it is not there.
-    fn open(&mut self, bucket: &Bucket, expected: usize, keys: &Keys) -> usize {
-        let number = bucket.bounds.number;
+    /// The place of a pane in the list, opened where it is not there.
+    pub(super) fn open(&mut self, bounds: Pane, first_end: i64, expected: usize, keys: &Keys) -> usize {
+        let number = bounds.number;
         let place = self.list.partition_point(|pane| pane.bounds.number < number);
         if self.list.get(place).is_none_or(|pane| pane.bounds.number != number) {
-            let last_end = self.assigner.end(bucket.bounds.windows.last);
+            let last_end = self.assigner.end(bounds.windows.last);
             let pane = OpenPane {
-                bounds: bucket.bounds,
-                first_end: bucket.first_end,
+                bounds,
+                first_end,
                 final_at: last_end.saturating_add_unsigned(self.allowed.0),
                 main: self.blueprint.part(keys, expected),
                 others: Vec::new(),
@@ -262,9 +361,39 @@ impl Panes {
         })
     }
 
+    /// Everything that ends by `to` has given its result: what comes later for it does not open it again.
+    pub(super) fn open_from(&mut self, to: i64) {
+        if i64::MIN < to && to < i64::MAX {
+            self.next = self.next.max(self.assigner.first_open(to));
+        }
+    }
+
+    /// Finds out again, at merged watermark `merged`, which results the panes have given and which corrections they owe.
+    pub(super) fn resume(&mut self, merged: i64) {
+        self.open_from(merged);
+        let Self {
+            list,
+            corrections,
+            assigner,
+            allowed,
+            ..
+        } = self;
+        for pane in &*list {
+            let owed = pane.others.iter().flat_map(|other| other.0.owed(pane.bounds.windows));
+            corrections.extend(owed.filter(|&window| {
+                let due = assigner.end(window).saturating_add_unsigned(allowed.0);
+                due > merged && !assigner.repeats(window)
+            }));
+        }
+    }
+
     /// Takes a window that is due off the list of those, and puts its rows together.
     pub(super) fn begin(&mut self, wanted: Wanted, cx: &mut Context<'_>) -> Result<(), Fault> {
         let Wanted { window, correction } = wanted;
+        if !correction && self.assigner.repeats(window) {
+            self.next = window + 1;
+            return Ok(());
+        }
         let span = self.assigner.panes(window);
         let only = if correction {
             self.corrections.remove(&window);
@@ -273,6 +402,10 @@ impl Panes {
             self.next = window + 1;
             None
         };
+        let numbers = only
+            .as_deref()
+            .filter(|_| self.numbered)
+            .map(|ids| self.numbers(window, span, ids));
         let places = self.places(span);
         let apart = !correction && places.len() == 1 && {
             let pane = &self.list[places.start];
@@ -287,8 +420,74 @@ impl Panes {
             let ids = only.unwrap_or_else(|| part.ids_in_order(cx.keys));
             (Some(part), ids)
         };
-        self.firing = Some(Firing::new(wanted, &self.assigner, self.allowed, span.first, part, ids));
+        self.firing = Some(Firing::new(
+            wanted,
+            &self.assigner,
+            self.allowed,
+            span.first,
+            part,
+            ids,
+            numbers,
+        ));
         Ok(())
+    }
+
+    /// Which results of their keys' window corrections are: the first where no row was on time.
+    fn numbers(&self, window: WindowNumber, span: Span, ids: &[KeyId]) -> Vec<u32> {
+        let panes = self.list.range(self.places(span));
+        let has_result = |id: KeyId| {
+            panes.clone().any(|pane| {
+                let mut others = pane.counting(window, false);
+                pane.main.group_of(id).is_some() || others.any(|other| other.1.group_of(id).is_some())
+            })
+        };
+        ids.iter().map(|&id| u32::from(has_result(id))).collect()
+    }
+
+    /// Puts some keys' rows of a window together as they are, whether all have come or not, without the tree. `Err`: the
+    /// main part of the one pane with rows, by place in the list, has them all.
+    pub(super) fn collect_now(
+        &mut self,
+        window: WindowNumber,
+        only: &[KeyId],
+        cx: &mut Context<'_>,
+    ) -> Result<Result<Part, usize>, Fault> {
+        let wanted = Wanted {
+            window,
+            correction: false,
+        };
+        let places = self.places(self.assigner.panes(window));
+        let ordered = self.blueprint.plugins.iter().any(|plugin| !plugin.commutative());
+        let alone = places.len() == 1 && !ordered && {
+            let pane = &self.list[places.start];
+            pane.counting(window, false).next().is_none()
+        };
+        if alone {
+            return Ok(Err(places.start));
+        }
+        let mut whole = self.blueprint.merged(cx.keys, only.len());
+        for place in places {
+            if ordered {
+                let part = self.leaf(place, wanted, Some(only), cx)?;
+                let selected = Selected {
+                    only: Some(only),
+                    ordered: true,
+                };
+                self.merge(&mut whole, &part, selected, cx)?;
+                continue;
+            }
+            let Self { list, blueprint, .. } = self;
+            let pane = &list[place];
+            let counting = pane.counting(window, false).map(|other| &other.1);
+            for part in std::iter::once(&pane.main).chain(counting) {
+                let selected = Selected {
+                    only: Some(only),
+                    ordered: true,
+                };
+                whole.merge(part, selected, &mut blueprint.plugins, cx.keys, cx.scratch)?;
+            }
+        }
+        Ok(Ok(whole))
     }
 
     /// Which keys have rows that call for a correction, in order.
@@ -487,12 +686,6 @@ impl Panes {
             .settle(&mut self.blueprint.plugins, rows_come_again, &mut cx.rejects)
     }
 
-    /// The main part of a pane, and what reads it.
-    pub(super) fn main_and_plugins(&mut self, pane: PaneNumber) -> (&Part, &mut [Plugin]) {
-        let place = self.list.partition_point(|open| open.bounds.number < pane);
-        (&self.list[place].main, &mut self.blueprint.plugins)
-    }
-
     /// Gives up the panes that no window needs any more.
     pub(super) fn close(&mut self, to: i64, keys: &mut Keys) {
         while let Some(pane) = self.list.front() {
@@ -508,12 +701,39 @@ impl Panes {
                 }
             }
         }
+        self.forget_results(to);
         if self.nodes.is_empty() {
             return;
         }
         let window = self.corrections.first().map_or(self.next, |&owed| owed.min(self.next));
         let first = self.assigner.panes(window).first;
         self.nodes = self.nodes.split_off(&(first, 0));
+    }
+
+    /// Forgets what was known of the results of windows that give none any more.
+    fn forget_results(&mut self, to: i64) {
+        if !self.results.tracks() {
+            return;
+        }
+        let Self {
+            assigner,
+            results,
+            allowed,
+            ..
+        } = self;
+        let open = self.corrections.first().map_or(self.next, |&owed| owed.min(self.next));
+        while let Some(window) = results.first_window() {
+            let done = window < open && assigner.end(window).saturating_add_unsigned(allowed.0) <= to;
+            if !done {
+                break;
+            }
+            results.forget(window);
+        }
+    }
+
+    /// When the clock is to tick.
+    pub(crate) fn wake_at(&self) -> Option<i64> {
+        self.results.wake_at()
     }
 
     /// About how many bytes the panes take.
@@ -523,8 +743,15 @@ impl Panes {
             .iter()
             .map(|pane| pane.main.size_bytes() + pane.others.iter().map(|o| o.1.size_bytes()).sum::<usize>())
             .sum();
-        panes + self.nodes.values().map(Part::size_bytes).sum::<usize>()
+        panes + self.nodes.values().map(Part::size_bytes).sum::<usize>() + self.results.size_bytes()
     }
+}
+
+/// Those of ascending rows that lie in a range.
+fn within<'a>(rows: &'a [u32], range: &std::ops::Range<u32>) -> &'a [u32] {
+    let from = rows.partition_point(|&row| row < range.start);
+    let to = rows.partition_point(|&row| row < range.end);
+    &rows[from..to]
 }
 
 impl Rows {

@@ -4,9 +4,11 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
+use wasmill_core::schema::Schema;
 
-use super::plugin::{KeptRows, Plugin, PluginCells, Rejects};
+use super::plugin::{KeptByKey, KeptRows, Plugin, PluginCells, Rejects};
 use crate::aggregate::{Accumulators, Rows};
+use crate::codec::{damaged, put_count, take_count};
 use crate::keys::{KeyId, Keys};
 
 /// A part's cells are an array by key id once more than one in so many ids is there.
@@ -337,6 +339,66 @@ impl Part {
                 kept.forget();
             }
             self.kept[i] = kept;
+        }
+        Ok(())
+    }
+
+    /// Which of the rows kept for each plugin are whose.
+    pub(super) fn kept_by_key(&self) -> Vec<KeptByKey> {
+        self.kept.iter().map(KeptRows::by_key).collect()
+    }
+
+    /// Appends the bytes of a key's group. Of an aggregate that wants its rows in order these are the rows.
+    pub(super) fn encode(&self, id: KeyId, plugins: &[Plugin], kept: &[KeptByKey], out: &mut Vec<u8>) {
+        let group = self.group_of(id).expect("a key of the part");
+        put_count(self.rows(group), out);
+        for builtin in &self.builtins {
+            builtin.encode(group, out);
+        }
+        for (i, plugin) in plugins.iter().enumerate() {
+            if plugin.commutative() {
+                self.plugins[i].encode(group, plugin, out);
+            } else {
+                self.kept[i].encode(kept[i].get(&id).map_or(&[][..], Vec::as_slice), out);
+            }
+        }
+    }
+
+    /// Takes a key's group read off the front of bytes, in a part of a pane.
+    ///
+    /// # Errors
+    /// The bytes are none of these aggregates', or the key is there.
+    pub(super) fn decode(
+        &mut self,
+        id: KeyId,
+        plugins: &[Plugin],
+        schema: &Schema,
+        keys: &mut Keys,
+        from: &mut &[u8],
+    ) -> Result<(), Fault> {
+        let rows = take_count(from)?;
+        if rows == 0 || self.group_of(id).is_some() {
+            return Err(damaged("a pane of a key has no rows or comes twice"));
+        }
+        let mut groups = [id];
+        if let Index::Sparse(_) = self.index {
+            self.sparse_groups(&mut groups, keys);
+        } else {
+            self.grow(keys.len());
+            keys.acquire(id);
+            self.touched.push(id);
+        }
+        let [group] = groups;
+        self.rows[group as usize] = rows;
+        for builtin in &mut self.builtins {
+            builtin.decode(group, from)?;
+        }
+        for (i, plugin) in plugins.iter().enumerate() {
+            if plugin.commutative() {
+                self.plugins[i].decode(group, plugin, from)?;
+            } else {
+                self.kept[i].decode(id, schema, from)?;
+            }
         }
         Ok(())
     }

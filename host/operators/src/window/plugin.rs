@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use wasmill_core::aggregate::{Aggregate, AggregateDescription, Groups};
-use wasmill_core::batch::{Batch, Hidden, OutputColumn, Slot};
+use wasmill_core::batch::{Batch, Hidden, OutputColumn, RowOf, Slot, interleave};
 use wasmill_core::column::{Column, ColumnBuilder, Scalar};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::operator::Emit;
@@ -19,13 +19,22 @@ use wasmill_core::transform::Reject;
 use wasmill_core::watermark::RowWatermarks;
 
 use crate::blame::{Attempt, blame};
-use crate::codec::{damaged, put_count, put_value, take_count, take_value};
+use crate::codec::{
+    damaged, put_bytes, put_count, put_signed, put_value, take_byte, take_bytes, take_count, take_flag, take_int64,
+    take_length, take_value,
+};
 use crate::counters::Counters;
 use crate::dead_letters::{DeadLetters, Kind, Refused};
 use crate::keys::KeyId;
 
 /// Rows of a call at most.
 const CALL_ROWS_MAX: usize = 4_096;
+
+/// Stands for a value of a column that nobody reads: no value begins so.
+const ABSENT: u8 = 2;
+
+/// Rows by key: batch and row.
+pub(super) type KeptByKey = HashMap<KeyId, Vec<(usize, usize)>, FixedState>;
 
 /// A Wasm aggregate of a window.
 pub(crate) struct Plugin {
@@ -62,8 +71,6 @@ pub(crate) struct PluginCells {
 #[derive(Debug, Default)]
 pub(crate) struct KeptRows {
     batches: Vec<Kept>,
-    /// Whether they were accumulated once, so that those rejected are known.
-    told: bool,
     /// Whether they are in their own part's cells.
     pub(super) settled: bool,
 }
@@ -72,6 +79,8 @@ pub(crate) struct KeptRows {
 struct Kept {
     batch: Batch,
     ids: Vec<KeyId>,
+    /// Which rows were accumulated once, so that it is known whether they are rejected.
+    told: Vec<bool>,
 }
 
 /// Where rejected rows go.
@@ -177,7 +186,117 @@ impl KeptRows {
         self.batches.push(Kept {
             batch: batch.gather(rows),
             ids: rows.iter().map(|&row| ids[row as usize]).collect(),
+            told: vec![false; rows.len()],
         });
+    }
+
+    /// Which rows each key has: batch and row.
+    pub(super) fn by_key(&self) -> KeptByKey {
+        let mut by_key = KeptByKey::default();
+        for (number, kept) in self.batches.iter().enumerate() {
+            for (row, &id) in kept.ids.iter().enumerate() {
+                by_key.entry(id).or_default().push((number, row));
+            }
+        }
+        by_key
+    }
+
+    /// Appends the bytes of some rows.
+    pub(super) fn encode(&self, rows: &[(usize, usize)], out: &mut Vec<u8>) {
+        put_count(rows.len() as u64, out);
+        for &(number, row) in rows {
+            let Kept { batch, told, .. } = &self.batches[number];
+            let hidden = batch.hidden();
+            out.push(told[row].into());
+            put_signed(hidden.times[row].into(), out);
+            put_signed(hidden.watermarks.at(row).into(), out);
+            out.push(hidden.order.is_some().into());
+            if let Some(order) = &hidden.order {
+                let mut place = Vec::new();
+                order.write(row, &mut place);
+                put_bytes(&place, out);
+            }
+            for slot in batch.slots() {
+                match slot {
+                    Slot::Absent => out.push(ABSENT),
+                    Slot::Base(column) | Slot::Dense(column) => put_value(column.value(row), out),
+                }
+            }
+        }
+    }
+
+    /// Takes a key's rows read off the front of bytes.
+    ///
+    /// # Errors
+    /// The bytes are none of this schema's rows.
+    pub(super) fn decode(&mut self, id: KeyId, schema: &Schema, from: &mut &[u8]) -> Result<(), Fault> {
+        let rows = take_length(from)?;
+        if rows == 0 {
+            return Ok(());
+        }
+        let mut columns: Vec<Option<ColumnBuilder>> = Vec::new();
+        let (mut told, mut times, mut watermarks, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rows {
+            told.push(take_flag(from)?);
+            times.push(take_int64(from)?);
+            watermarks.push(take_int64(from)?);
+            if take_flag(from)? {
+                places.push(take_bytes(from)?);
+            }
+            for (column, field) in schema.fields().iter().enumerate() {
+                let absent = from.first() == Some(&ABSENT);
+                if columns.len() == column {
+                    columns.push((!absent).then(|| ColumnBuilder::new(field.data_type, rows)));
+                }
+                match &mut columns[column] {
+                    None if absent => {
+                        take_byte(from)?;
+                    }
+                    Some(builder) if !absent => builder.push(take_value(field.data_type, from)?.as_value()),
+                    _ => return Err(damaged("a column is there in some rows only")),
+                }
+            }
+        }
+        if !places.is_empty() && places.len() != rows {
+            return Err(damaged("a place is there in some rows only"));
+        }
+        let hidden = Hidden {
+            times: times.into(),
+            watermarks: RowWatermarks::from_values(&watermarks),
+            order: (!places.is_empty()).then(|| Order::from_places(places.into_iter())),
+            kinds: None,
+        };
+        let slots = columns
+            .into_iter()
+            .map(|column| column.map_or(Slot::Absent, |column| Slot::Base(column.finish())));
+        self.batches.push(Kept {
+            batch: Batch::new(slots.collect(), hidden),
+            ids: vec![id; rows],
+            told,
+        });
+        self.join_small();
+        Ok(())
+    }
+
+    /// Makes one of the last batches as long as the one before is not longer, so that a key's rows each do not stay a
+    /// batch of their own.
+    fn join_small(&mut self) {
+        while let [.., a, b] = &self.batches[..]
+            && a.ids.len() <= b.ids.len()
+        {
+            let of = |kept: &Kept| (0..kept.ids.len()).collect::<Vec<_>>();
+            let rows = of(a).into_iter().map(|row| RowOf { batch: &a.batch, row });
+            let rows: Vec<RowOf<'_>> = rows
+                .chain(of(b).into_iter().map(|row| RowOf { batch: &b.batch, row }))
+                .collect();
+            let joined = Kept {
+                batch: interleave(&rows),
+                ids: [&a.ids[..], &b.ids].concat(),
+                told: [&a.told[..], &b.told].concat(),
+            };
+            self.batches.truncate(self.batches.len() - 2);
+            self.batches.push(joined);
+        }
     }
 
     /// Gives up the rows, when no window needs them again.
@@ -188,7 +307,7 @@ impl KeptRows {
     pub(super) fn size_bytes(&self) -> usize {
         self.batches
             .iter()
-            .map(|kept| kept.batch.size_bytes() + kept.ids.len() * 4)
+            .map(|kept| kept.batch.size_bytes() + kept.ids.len() * 5)
             .sum()
     }
 }
@@ -213,6 +332,11 @@ impl Plugin {
         self.description.commutative
     }
 
+    /// Makes room in cells for groups up to `groups`; new ones are initial.
+    pub(crate) fn grow(&self, cells: &mut PluginCells, groups: usize) {
+        cells.grow(groups, &self.description);
+    }
+
     /// Accumulates rows of a batch as they come: row `chosen[i]`, or row i, goes to `groups[i]`.
     pub(crate) fn add(
         &mut self,
@@ -235,36 +359,39 @@ impl Plugin {
         rejects: &mut Rejects<'_>,
     ) -> Result<(), Fault> {
         let mut rows = Vec::new();
-        let mut batches = Vec::new();
-        for of_part in &*kept {
-            for kept in &of_part.batches {
-                for (row, &id) in kept.ids.iter().enumerate() {
-                    if let Some(group) = group_of(id) {
-                        rows.push((batches.len(), row as u32, group));
-                    }
+        let mut batches: Vec<&mut Kept> = kept.iter_mut().flat_map(|kept| &mut kept.batches).collect();
+        for (number, kept) in batches.iter().enumerate() {
+            for (row, &id) in kept.ids.iter().enumerate() {
+                if let Some(group) = group_of(id) {
+                    rows.push((number, row, group));
                 }
-                batches.push((&kept.batch, of_part.told));
             }
         }
-        rows.sort_by(|a, b| {
-            let place = |r: &(usize, u32, u32)| (batches[r.0].0, r.1 as usize);
-            compare_rows(place(a), place(b))
-        });
+        rows.sort_by(|a, b| compare_rows((&batches[a.0].batch, a.1), (&batches[b.0].batch, b.1)));
         for chunk in rows.chunks(CALL_ROWS_MAX) {
-            let places: Vec<(&Batch, usize)> = chunk.iter().map(|r| (batches[r.0].0, r.1 as usize)).collect();
+            let places: Vec<RowOf<'_>> = chunk
+                .iter()
+                .map(|&(number, row, _)| RowOf {
+                    batch: &batches[number].batch,
+                    row,
+                })
+                .collect();
             let groups: Vec<u32> = chunk.iter().map(|r| r.2).collect();
-            let batch = collect_rows(&places, rejects.schema);
-            let untold = |row: u32| !batches[chunk[row as usize].0].1;
+            let batch = interleave(&places);
+            let untold = |row: u32| {
+                let (number, row, _) = chunk[row as usize];
+                !batches[number].told[row]
+            };
             self.accumulate(cells, &batch, &groups, untold, rejects)?;
-        }
-        for of_part in kept {
-            of_part.told = true;
+            for &(number, row, _) in chunk {
+                batches[number].told[row] = true;
+            }
         }
         Ok(())
     }
 
     /// One or more calls for rows of a batch. Rejected rows are told where `tell` says so.
-    fn accumulate(
+    pub(crate) fn accumulate(
         &mut self,
         cells: &mut PluginCells,
         batch: &Batch,
@@ -380,57 +507,4 @@ fn compare_rows(a: (&Batch, usize), b: (&Batch, usize)) -> Ordering {
             (Some(x), Some(y)) => x.compare(a.0.base_row(a.1), y, b.0.base_row(b.1)),
             _ => Ordering::Equal,
         })
-}
-
-/// Rows of several batches of one stream as one batch.
-fn collect_rows(rows: &[(&Batch, usize)], schema: &Schema) -> Batch {
-    let Some((first, _)) = rows.first() else {
-        unreachable!("a chunk has rows");
-    };
-    let slots = first
-        .slots()
-        .iter()
-        .zip(schema.fields())
-        .enumerate()
-        .map(|(i, (slot, field))| {
-            if matches!(slot, Slot::Absent) {
-                return Slot::Absent;
-            }
-            let mut builder = ColumnBuilder::new(field.data_type, rows.len());
-            for &(batch, row) in rows {
-                match &batch.slots()[i] {
-                    Slot::Base(column) => builder.push(column.value(batch.base_row(row))),
-                    Slot::Dense(column) => builder.push(column.value(row)),
-                    Slot::Absent => builder.push_null(),
-                }
-            }
-            Slot::Base(builder.finish())
-        });
-    let slots = slots.collect();
-    let times: Vec<i64> = rows.iter().map(|&(batch, row)| batch.time(row)).collect();
-    let watermarks: Vec<i64> = rows
-        .iter()
-        .map(|&(batch, row)| batch.hidden().watermarks.at(batch.base_row(row)))
-        .collect();
-    let order = first.hidden().order.is_some().then(|| {
-        let mut bytes = Vec::new();
-        let mut ends = vec![0];
-        for &(batch, row) in rows {
-            if let Some(order) = &batch.hidden().order {
-                order.write(batch.base_row(row), &mut bytes);
-            }
-            ends.push(bytes.len());
-        }
-        let places: Vec<&[u8]> = ends.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
-        Order::from_places(places.into_iter())
-    });
-    Batch::new(
-        slots,
-        Hidden {
-            times: times.into(),
-            watermarks: RowWatermarks::from_values(&watermarks),
-            order,
-            kinds: None,
-        },
-    )
 }

@@ -21,6 +21,7 @@ fn sliding(size: i64, every: i64, allowed: i64) -> Windows {
         offset: 0,
         time_zone: None,
         allowed,
+        cumulative: false,
     }
 }
 
@@ -164,6 +165,7 @@ fn a_day_has_23_hours_when_the_clock_is_put_forward() {
         offset: 0,
         time_zone: Some("America/New_York"),
         allowed: 0,
+        cumulative: false,
     };
     check(
         windows,

@@ -6,19 +6,26 @@ use wasmill_core::aggregate::{Aggregate, Builtin};
 use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::{ColumnBuilder, Scalar};
 use wasmill_core::fault::Fault;
-use wasmill_core::id::{NodeId, NodeIndex};
+use wasmill_core::id::{KeyGroup, NodeId, NodeIndex, WorkerIndex};
 use wasmill_core::key;
+use wasmill_core::kind::Kind;
 use wasmill_core::operator::{Operator, Step};
 use wasmill_core::order::Order;
-use wasmill_core::plan::{AggregateFunction, AggregateNode, AggregatePlugin, OnFault, Stream, WindowFrame, WindowNode};
+use wasmill_core::plan::{
+    AggregateFunction, AggregateNode, AggregatePlugin, Early, LateResults, Lateness, OnFault, Stream, WindowFrame,
+    WindowNode,
+};
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_core::window::{self, Alignment, Late, WindowSpec};
-use wasmill_operators::{Counters, Window, WindowLimits, WindowPorts};
+use wasmill_operators::{Counters, KeyGroups, Window, WindowLimits, WindowPorts};
 use wasmill_testkit::partitions::Event;
 use wasmill_testkit::windows::{Outcome, Windows};
 use wasmill_testkit::{Row, aggregates};
+
+/// Key groups of every test.
+const KEY_GROUPS: u16 = 8;
 
 /// The columns of every test: two keys and a key no fast way fits, then values.
 pub(crate) const KEY_INT: usize = 0;
@@ -52,6 +59,10 @@ pub(crate) struct Case {
     pub(crate) slice_rows: usize,
     pub(crate) on_fault: OnFault,
     pub(crate) dead_letters: bool,
+    pub(crate) lateness: Lateness,
+    pub(crate) late_results: LateResults,
+    pub(crate) early: Option<Early>,
+    pub(crate) pane: bool,
 }
 
 pub(crate) struct PluginCase {
@@ -69,10 +80,19 @@ impl Case {
             slice_rows: 3,
             on_fault: OnFault::Fail,
             dead_letters: false,
+            lateness: Lateness::Deterministic,
+            late_results: LateResults::Final,
+            early: None,
+            pane: false,
         }
     }
 
     pub(crate) fn operator(&self) -> Window {
+        self.subtask(0, 1)
+    }
+
+    /// One of several subtasks that share the key groups.
+    pub(crate) fn subtask(&self, number: u32, subtasks: u32) -> Window {
         const DAY: u64 = 86_400_000_000;
         let unit = if self.windows.time_zone.is_some() { DAY } else { 1 };
         let span = |length: i64| Micros(length as u64 * unit);
@@ -81,7 +101,13 @@ impl Case {
             time_zone: self.windows.time_zone.map(Arc::from),
         };
         let (size, every) = (span(self.windows.size), span(self.windows.every));
-        let window = if size == every {
+        let window = if self.windows.cumulative {
+            WindowSpec::Cumulative {
+                size,
+                step: every,
+                alignment,
+            }
+        } else if size == every {
             WindowSpec::Tumbling { size, alignment }
         } else {
             WindowSpec::Sliding { size, every, alignment }
@@ -99,6 +125,10 @@ impl Case {
             frame: WindowFrame {
                 allowed_lateness: Micros(self.windows.allowed as u64),
                 late: Late::Port,
+                lateness: self.lateness,
+                late_results: self.late_results,
+                early: self.early,
+                pane: self.pane,
                 ..WindowFrame::new(self.key.clone(), window::Windows::Aligned(window))
             },
             aggregates: builtins.chain(plugins).collect(),
@@ -108,13 +138,17 @@ impl Case {
         fields.push(Field::required("window_start", DataType::Timestamp));
         fields.push(Field::required("window_end", DataType::Timestamp));
         fields.extend(plan.aggregates.iter().flat_map(|aggregate| aggregate.outputs.clone()));
+        if self.pane {
+            fields.push(Field::required("pane", DataType::Int64));
+        }
+        let retracts = self.early.is_some_and(|early| early.retracting);
         let stream = |name: &str, schema: Schema| Stream {
             name: name.into(),
             producer: NodeIndex(0),
             live: vec![true; schema.len()],
             schema,
             order: true,
-            changelog: false,
+            changelog: retracts && name == "window",
         };
         let ports = WindowPorts {
             input: &stream("rows", schema),
@@ -123,6 +157,7 @@ impl Case {
         };
         let limits = WindowLimits {
             slice_rows: self.slice_rows,
+            groups: KeyGroups::of_worker(KEY_GROUPS, WorkerIndex(number), subtasks),
         };
         let guests = self.plugins.iter().map(|plugin| (plugin.make)()).collect();
         Window::new(NodeId::new("window"), &plan, &ports, guests, limits).expect("a known time zone")
@@ -148,6 +183,7 @@ pub(crate) struct Emitted {
     pub(crate) time: i64,
     pub(crate) watermark: i64,
     pub(crate) place: Vec<u8>,
+    pub(crate) kind: Kind,
     pub(crate) values: Vec<Scalar>,
 }
 
@@ -183,38 +219,62 @@ pub(crate) fn one_by_one(case: &Case, rows: &[Row], events: &[Event]) -> Run {
 
 /// Runs the operator over events.
 pub(crate) fn run(case: &Case, rows: &[Row], events: &[Event], cuts: &mut Cuts<'_>) -> Result<Run, Fault> {
-    let mut operator = case.operator();
+    run_moved(case, rows, events, cuts, &mut || None)
+}
+
+/// Runs it over events, and moves its state after calls: `to_subtasks` says to how many subtasks, `None` to leave it where it
+/// is. Rows go to the subtask that owns their key.
+pub(crate) fn run_moved(
+    case: &Case,
+    rows: &[Row],
+    events: &[Event],
+    cuts: &mut Cuts<'_>,
+    to_subtasks: &mut dyn FnMut() -> Option<u32>,
+) -> Result<Run, Fault> {
+    let mut operators = vec![case.operator()];
+    let mut counters = Counters::default();
     let mut out: Vec<(usize, Batch)> = Vec::new();
     let mut open: Vec<&Row> = Vec::new();
+    let mut send =
+        |operators: &mut Vec<Window>, open: &mut Vec<&Row>, filtered: bool, out: &mut Vec<(usize, Batch)>| {
+            let subtasks = operators.len() as u32;
+            for (number, operator) in operators.iter_mut().enumerate() {
+                let mine: Vec<&Row> = open
+                    .iter()
+                    .copied()
+                    .filter(|row| owner(case, row, subtasks) == number)
+                    .collect();
+                operator.batch(0, batch(&mine, filtered), out)?;
+            }
+            open.clear();
+            if let Some(subtasks) = to_subtasks() {
+                for operator in &*operators {
+                    add_counters(&mut counters, operator.counters());
+                }
+                *operators = moved(case, operators, subtasks)?;
+            }
+            Ok::<(), Fault>(())
+        };
     for event in events {
         match *event {
             Event::Row(row) => {
                 open.push(&rows[row]);
                 if (cuts.batch)() {
-                    operator.batch(0, batch(&open, (cuts.filtered)()), &mut out)?;
-                    open.clear();
+                    send(&mut operators, &mut open, (cuts.filtered)(), &mut out)?;
                 }
             }
             Event::Watermark(to) if to == i64::MAX || (cuts.watermark)() => {
-                operator.batch(0, batch(&open, (cuts.filtered)()), &mut out)?;
-                open.clear();
-                loop {
-                    let before: usize = out.iter().map(|(_, batch)| batch.rows()).sum();
-                    let step = operator.watermark(Timestamp(to), &mut out)?;
-                    let results = out.iter().filter(|(port, _)| *port == 0);
-                    assert!(
-                        results
-                            .map(|(_, batch)| batch.rows())
-                            .all(|rows| rows <= case.slice_rows),
-                        "{before}"
-                    );
-                    if step == Step::Done {
-                        break;
-                    }
+                send(&mut operators, &mut open, (cuts.filtered)(), &mut out)?;
+                for operator in &mut operators {
+                    advance(case, operator, to, &mut out)?;
                 }
+                send(&mut operators, &mut open, false, &mut out)?;
             }
             Event::Watermark(_) => {}
         }
+    }
+    for operator in &operators {
+        add_counters(&mut counters, operator.counters());
     }
     let of_port = |port: usize| -> Vec<Emitted> {
         let batches = out.iter().filter(|(p, _)| *p == port);
@@ -224,12 +284,73 @@ pub(crate) fn run(case: &Case, rows: &[Row], events: &[Event], cuts: &mut Cuts<'
         results: of_port(0),
         late: of_port(LATE_PORT),
         letters: of_port(LETTERS_PORT),
-        counters: operator.counters(),
-        keys_left: operator.keys_held(),
+        counters,
+        keys_left: operators.iter().map(Window::keys_held).sum(),
     })
 }
 
-fn emitted(batch: &Batch) -> Vec<Emitted> {
+/// Tells an operator of a watermark until it has nothing more to give.
+pub(crate) fn advance(case: &Case, operator: &mut Window, to: i64, out: &mut Vec<(usize, Batch)>) -> Result<(), Fault> {
+    loop {
+        let before = out.len();
+        let step = operator.watermark(Timestamp(to), out)?;
+        let results = out[before..].iter().filter(|(port, _)| *port == 0);
+        let retracts = case.early.is_some_and(|early| early.retracting);
+        let rows_max = case.slice_rows.max(if retracts { 2 } else { 1 });
+        assert!(
+            results.map(|(_, batch)| batch.rows()).all(|rows| rows <= rows_max),
+            "a slice is bounded"
+        );
+        if step == Step::Done {
+            return Ok(());
+        }
+    }
+}
+
+fn add_counters(sum: &mut Counters, counters: Counters) {
+    sum.rows_in += counters.rows_in;
+    sum.rows_out += counters.rows_out;
+    sum.rejected += counters.rejected;
+    sum.skipped += counters.skipped;
+    sum.late += counters.late;
+    sum.corrected += counters.corrected;
+    sum.unassigned += counters.unassigned;
+}
+
+fn owner(case: &Case, row: &Row, subtasks: u32) -> usize {
+    let mut encoded = Vec::new();
+    for &column in &case.key {
+        key::encode(row.values[column].as_value(), &mut encoded);
+    }
+    let group = if case.key.is_empty() {
+        KeyGroup(0)
+    } else {
+        key::group(key::hash(&encoded), KEY_GROUPS)
+    };
+    key::owner(group, KEY_GROUPS, subtasks).0 as usize
+}
+
+/// The state of operators in others that have seen nothing, each with the key groups that it owns.
+pub(crate) fn moved(case: &Case, operators: &mut [Window], subtasks: u32) -> Result<Vec<Window>, Fault> {
+    let mut entries: Vec<(KeyGroup, Vec<u8>, Vec<u8>)> = Vec::new();
+    for operator in operators {
+        operator.save(&mut entries)?;
+    }
+    let mut known: Vec<_> = entries.iter().map(|entry| (entry.0, &entry.1)).collect();
+    known.sort_unstable();
+    assert!(
+        known.windows(2).all(|pair| pair[0] != pair[1]),
+        "no two entries have one key"
+    );
+    let mut moved: Vec<Window> = (0..subtasks).map(|number| case.subtask(number, subtasks)).collect();
+    for (group, key, value) in entries {
+        let owner = key::owner(group, KEY_GROUPS, subtasks).0 as usize;
+        moved[owner].load(group, &key, &value)?;
+    }
+    Ok(moved)
+}
+
+pub(crate) fn emitted(batch: &Batch) -> Vec<Emitted> {
     let order = batch.order().expect("every stream of a test carries places");
     let row = |row: usize| {
         let mut place = Vec::new();
@@ -239,6 +360,7 @@ fn emitted(batch: &Batch) -> Vec<Emitted> {
             time: batch.time(row),
             watermark: batch.watermarks().at(row),
             place,
+            kind: batch.kind(row),
             values: (0..batch.slots().len()).map(column).collect(),
         }
     };
@@ -307,6 +429,10 @@ pub(crate) fn expected(case: &Case, rows: &[Row]) -> (Vec<Emitted>, Vec<Emitted>
                 .iter()
                 .map(|function| aggregates::evaluate(function, &held)),
         );
+        if case.pane {
+            let was_on_time = held.iter().any(|row| row.watermark < result.end);
+            values.push(Scalar::Int64(i64::from(result.correction && was_on_time)));
+        }
         let mut place = Vec::new();
         let index = u32::from(result.correction);
         wasmill_core::order::derived_place(&NodeId::new("window"), &result.key, result.end, index, &mut place);
@@ -314,6 +440,7 @@ pub(crate) fn expected(case: &Case, rows: &[Row]) -> (Vec<Emitted>, Vec<Emitted>
             time: result.end.saturating_sub(1),
             watermark: result.watermark,
             place,
+            kind: Kind::Insert,
             values,
         }
     });
@@ -323,6 +450,7 @@ pub(crate) fn expected(case: &Case, rows: &[Row]) -> (Vec<Emitted>, Vec<Emitted>
             time: row.time,
             watermark: row.watermark,
             place: place(row),
+            kind: Kind::Insert,
             values: row.values.clone(),
         }
     });
@@ -330,7 +458,7 @@ pub(crate) fn expected(case: &Case, rows: &[Row]) -> (Vec<Emitted>, Vec<Emitted>
 }
 
 /// A key as it comes out: -0.0 is 0.0.
-fn canonical(value: &Scalar) -> Scalar {
+pub(crate) fn canonical(value: &Scalar) -> Scalar {
     let mut bytes = Vec::new();
     key::encode(value.as_value(), &mut bytes);
     let mut out = Scalar::Null;
@@ -352,7 +480,7 @@ pub(crate) fn assert_same(found: &[Emitted], expect: &[Emitted]) {
         _ => a == b,
     };
     for (i, (a, b)) in found.iter().zip(expect).enumerate() {
-        let same = (a.time, a.watermark, &a.place) == (b.time, b.watermark, &b.place)
+        let same = (a.time, a.watermark, a.kind, &a.place) == (b.time, b.watermark, b.kind, &b.place)
             && a.values.len() == b.values.len()
             && a.values.iter().zip(&b.values).all(|(a, b)| near(a, b));
         assert!(same, "row {i}:\n found {a:?}\nexpect {b:?}");

@@ -13,7 +13,7 @@ use wasmill_testkit::Row;
 use wasmill_testkit::partitions::read;
 
 use super::harness::{Case, Cuts, Emitted, INT, KEY_TEXT, PluginCase, run};
-use super::properties::{choose, coin, owned, partitions, windows};
+use super::properties::{check_moves, choose, coin, owned, partitions, windows};
 
 /// Values that the guests refuse, and those that they fail on.
 fn is_refused(value: i64) -> bool {
@@ -268,6 +268,16 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn accumulators_and_kept_rows_move_with_the_state(
+        parts in partitions(1), windows in windows(), order in proptest::collection::vec(0..8_usize, 1..60),
+        batch in proptest::collection::vec(any::<bool>(), 1..30), moves in proptest::collection::vec(0..5_u32, 1..30),
+    ) {
+        check_moves(&case(windows), &parts, &order, &batch, &moves);
+    }
+}
+
 #[test]
 fn a_plugins_fault_ends_the_generation_where_the_policy_says_so() {
     let mut case = case(wasmill_testkit::windows::Windows {
@@ -276,6 +286,7 @@ fn a_plugins_fault_ends_the_generation_where_the_policy_says_so() {
         offset: 0,
         time_zone: None,
         allowed: 0,
+        cumulative: false,
     });
     case.on_fault = OnFault::Fail;
     let values = vec![
@@ -351,6 +362,7 @@ fn panes_of_few_and_of_many_keys_follow_one_another() {
             offset: 0,
             time_zone: None,
             allowed,
+            cumulative: false,
         });
         case.aggregates = vec![
             Builtin::Count(None),

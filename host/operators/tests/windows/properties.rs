@@ -8,7 +8,9 @@ use wasmill_testkit::Row;
 use wasmill_testkit::partitions::{Event, Partition, read};
 use wasmill_testkit::windows::Windows;
 
-use super::harness::{Case, Cuts, FLOAT, INT, KEY_FLOAT, KEY_INT, KEY_TEXT, TEXT, assert_same, expected, run};
+use super::harness::{
+    Case, Cuts, FLOAT, INT, KEY_FLOAT, KEY_INT, KEY_TEXT, TEXT, assert_same, expected, run, run_moved,
+};
 
 fn nullable<T: std::fmt::Debug + Clone + 'static>(
     strategy: impl Strategy<Value = T> + 'static,
@@ -56,20 +58,16 @@ pub(super) fn partitions(unit: i64) -> impl Strategy<Value = Vec<Partition>> {
 }
 
 pub(super) fn windows() -> impl Strategy<Value = Windows> {
-    (
-        1..14_i64,
-        1..9_i64,
-        0..9_i64,
-        prop_oneof![Just(0), 0..12_i64],
-        any::<bool>(),
-    )
-        .prop_map(|(size, every, offset, allowed, tumbling)| Windows {
-            size,
-            every: if tumbling { size } else { every },
+    (1..14_i64, 1..9_i64, 0..9_i64, prop_oneof![Just(0), 0..12_i64], 0..3_u8).prop_map(
+        |(size, every, offset, allowed, shape)| Windows {
+            size: if shape == 2 { (size / 2 + 1) * every } else { size },
+            every: if shape == 0 { size } else { every },
             offset,
             time_zone: None,
             allowed,
-        })
+            cumulative: shape == 2,
+        },
+    )
 }
 
 fn keys() -> impl Strategy<Value = Vec<usize>> {
@@ -119,6 +117,40 @@ pub(super) fn choose(choices: &[usize]) -> impl FnMut(usize) -> usize {
     }
 }
 
+/// Runs a case where it stands, and again with its state moved to 1 to 3 subtasks or back after some calls; wherever
+/// it stays in one, everything comes in the same order too.
+pub(super) fn check_moves(case: &Case, parts: &[Partition], order: &[usize], batch: &[bool], moves: &[u32]) {
+    let (rows, events) = read(parts, choose(order));
+    let run_with = |subtasks: &mut dyn FnMut() -> Option<u32>| {
+        let mut cuts = Cuts {
+            batch: &mut coin(batch),
+            watermark: &mut || true,
+            filtered: &mut || false,
+        };
+        run_moved(case, &rows, &events, &mut cuts, subtasks).expect("no fault")
+    };
+    let stayed = run_with(&mut || None);
+    let restored = run_with(&mut || Some(1));
+    assert_eq!(restored, stayed, "state that was saved and loaded after every call");
+    let mut at = 0;
+    let mut moved = run_with(&mut || {
+        at += 1;
+        let subtasks = Some(moves[at % moves.len()]).filter(|subtasks| (1..=3).contains(subtasks));
+        // What is not keyed runs in one subtask.
+        subtasks.map(|subtasks| if case.key.is_empty() { 1 } else { subtasks })
+    });
+    let mut stayed = stayed;
+    // A key's rows keep their order, those of different keys do not.
+    let column_of_key = |row: &super::harness::Emitted| format!("{:?}", &row.values[..case.key.len()]);
+    for run in [&mut moved, &mut stayed] {
+        run.results.sort_by_cached_key(column_of_key);
+        run.late.sort_by(|a, b| a.place.cmp(&b.place));
+        run.letters.sort_by_cached_key(|letter| format!("{letter:?}"));
+        run.keys_left = 0;
+    }
+    assert_eq!(moved, stayed, "state that was split and merged");
+}
+
 /// The events of the rows that one of `workers` owns, with every watermark.
 pub(super) fn owned(case: &Case, rows: &[Row], events: &[Event], worker: u64, workers: u64) -> Vec<Event> {
     let owner = |row: &Row| {
@@ -144,10 +176,11 @@ proptest! {
         order in proptest::collection::vec(0..8_usize, 1..60),
         batch in proptest::collection::vec(any::<bool>(), 1..30),
         watermark in proptest::collection::vec(any::<bool>(), 1..30),
-        filtered in any::<bool>(), slice_rows in 1..9_usize,
+        filtered in any::<bool>(), slice_rows in 1..9_usize, pane: bool,
     ) {
         let mut case = Case::new(windows, &key, &exact_aggregates());
         case.slice_rows = slice_rows;
+        case.pane = pane;
         let (rows, events) = read(&parts, choose(&order));
         let (results, late) = expected(&case, &rows);
         let mut cuts = Cuts { batch: &mut coin(&batch), watermark: &mut coin(&watermark), filtered: &mut || filtered };
@@ -187,6 +220,19 @@ proptest! {
     }
 
     #[test]
+    fn state_that_moves_to_other_subtasks_goes_on_as_if_it_had_stayed(
+        parts in partitions(1), windows in windows(), key in keys(),
+        order in proptest::collection::vec(0..8_usize, 1..60),
+        batch in proptest::collection::vec(any::<bool>(), 1..30),
+        moves in proptest::collection::vec(0..5_u32, 1..30),
+    ) {
+        let mut aggregates = exact_aggregates();
+        aggregates.extend([Builtin::CountDistinct(INT), Builtin::Quantile(FLOAT, 0.9), Builtin::Quantile(INT, 0.5)]);
+        let case = Case::new(windows, &key, &aggregates);
+        check_moves(&case, &parts, &order, &batch, &moves);
+    }
+
+    #[test]
     fn sketches_are_near_the_exact_result(parts in partitions(1), windows in windows()) {
         let case = Case::new(windows, &[KEY_INT], &[Builtin::CountDistinct(INT), Builtin::Quantile(INT, 0.5)]);
         let (rows, events) = read(&parts, |n| n - 1);
@@ -217,7 +263,7 @@ const HOUR: i64 = 3_600_000_000;
 proptest! {
     #[test]
     fn civil_days_are_what_the_oracle_says(
-        parts in partitions(5 * HOUR), size in 1..4_i64, every in 1..3_i64, autumn in any::<bool>(), allowed in 0..40_i64,
+        parts in partitions(5 * HOUR), size in 1..4_i64, every in 1..3_i64, cumulative: bool, autumn in any::<bool>(), allowed in 0..40_i64,
         zone in prop_oneof![Just("America/New_York"), Just("Europe/Berlin"), Just("America/Sao_Paulo"), Just("Australia/Lord_Howe")],
         batch in proptest::collection::vec(any::<bool>(), 1..30),
     ) {
@@ -229,7 +275,8 @@ proptest! {
             }
             part
         }).collect();
-        let windows = Windows { size, every, offset: 0, time_zone: Some(zone), allowed: allowed * HOUR };
+        let size = if cumulative { size * every } else { size };
+        let windows = Windows { size, every, offset: 0, time_zone: Some(zone), allowed: allowed * HOUR, cumulative };
         let case = Case::new(windows, &[KEY_INT], &[Builtin::Count(None), Builtin::ArrayAgg(INT)]);
         let (rows, events) = read(&parts, |_| 0);
         let (results, late) = expected(&case, &rows);

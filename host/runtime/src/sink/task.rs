@@ -7,12 +7,14 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
-use wasmill_connector_api::format::{Encoded, Encoder};
+use wasmill_connector_api::format::{EncodeSpec, Encoded, Encoder};
 use wasmill_connector_api::sink::Chunk;
-use wasmill_core::batch::Batch;
-use wasmill_core::fault::Fault;
+use wasmill_core::batch::{Batch, OutputColumn};
+use wasmill_core::column::{ColumnBuilder, Value};
+use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::operator::Emit;
-use wasmill_core::schema::Schema;
+use wasmill_core::plan::{SinkNode, kind_field};
+use wasmill_core::schema::{DataType, Schema};
 use wasmill_core::time::Timestamp;
 use wasmill_engine::{SinkState, SinkTask, Ticket};
 use wasmill_operators::Counters;
@@ -27,11 +29,44 @@ pub(crate) struct Parts {
     pub(crate) encoder: Box<dyn Encoder>,
     /// The input's schema.
     pub(crate) schema: Schema,
+    /// Whether what rows do is written, in a first column.
+    pub(crate) changelog: bool,
     /// Set: rows are written by event time, in batches of so many.
     pub(crate) ordered: Option<usize>,
     pub(crate) messages: Messages,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) metrics: Arc<SinkMetrics>,
+}
+
+/// What is written of the input's columns, and before them what rows do where that is asked for.
+///
+/// # Errors
+/// The input has a column of that name.
+pub(crate) fn encoding(sink: &SinkNode, input: &Schema) -> Result<EncodeSpec, Fault> {
+    if !sink.changelog {
+        return Ok(EncodeSpec {
+            schema: input.clone(),
+            columns: sink.columns.clone(),
+        });
+    }
+    let fields = std::iter::once(kind_field()).chain(input.fields().iter().cloned());
+    let schema = Schema::new(fields.collect()).map_err(|error| Fault::fatal(Domain::User, error.to_string()))?;
+    let columns = std::iter::once(0).chain(sink.columns.iter().map(|column| column + 1));
+    Ok(EncodeSpec {
+        schema,
+        columns: columns.collect(),
+    })
+}
+
+/// The rows with what they do as a first column.
+fn with_kinds(batch: &Batch) -> Batch {
+    let mut kinds = ColumnBuilder::new(DataType::Utf8, batch.rows());
+    for row in 0..batch.rows() {
+        kinds.push(Value::Utf8(batch.kind(row).name()));
+    }
+    let kinds = OutputColumn::Computed(kinds.finish());
+    let columns = (0..batch.slots().len()).map(OutputColumn::Input);
+    batch.with_columns(std::iter::once(kinds).chain(columns))
 }
 
 /// One worker's part of a sink.
@@ -77,12 +112,17 @@ impl Task {
         let Parts {
             encoder,
             schema,
+            changelog,
             dead_letters,
             metrics,
             ..
         } = &mut self.parts;
         let mut encoded = Encoded::default();
-        let rejects = encoder.encode(batch, &mut encoded);
+        let rejects = if *changelog {
+            encoder.encode(&with_kinds(batch), &mut encoded)
+        } else {
+            encoder.encode(batch, &mut encoded)
+        };
         if !rejects.is_empty() {
             metrics.rejected.fetch_add(rejects.len() as u64, Ordering::Relaxed);
             let mut counters = Counters::default();

@@ -84,6 +84,7 @@ impl SourceConnector for Source {
             yields: Yields::Columns(Schema::new(fields.to_vec()).expect("the names differ")),
             metadata: &[],
             bounded: true,
+            one_partition: true,
             discover_every: Micros::SECOND,
             replay: Replay::Replayable,
             irreproducible: None,

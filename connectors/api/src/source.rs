@@ -61,6 +61,8 @@ pub struct SourceDescription {
     pub metadata: &'static [Metadata],
     /// Whether it ends by itself.
     pub bounded: bool,
+    /// Whether all that it ever reads is one partition.
+    pub one_partition: bool,
     /// How often to look for partitions that appear later, while discovery is not complete.
     pub discover_every: Micros,
     /// Whether it can be read again from a position.

@@ -71,6 +71,7 @@ impl SourceConnector for Source {
             yields: Yields::Bytes,
             metadata: METADATA,
             bounded: !config.follow,
+            one_partition: config.files == Files::Sequence || is_one_file(&config.path.0, folder),
             discover_every: config.discover_every.unwrap_or(DISCOVER_EVERY_DEFAULT),
             replay: Replay::Replayable,
             irreproducible: appearing.then(|| {
@@ -90,6 +91,11 @@ impl SourceConnector for Source {
             sequence,
         }))
     }
+}
+
+/// Whether the paths can never be those of several files.
+fn is_one_file(paths: &[String], folder: &Folder) -> bool {
+    matches!(paths, [path] if matches!(Pattern::new(folder, path), Ok(Pattern::Literal(_))))
 }
 
 fn path_problems(config: &SourceConfig, folder: &Folder) -> Vec<ConfigProblem> {

@@ -42,6 +42,7 @@ impl SourceConnector for Source {
             yields: Yields::Columns(schema(config.kind)),
             metadata: &[],
             bounded: config.rows.is_some(),
+            one_partition: true,
             discover_every: Micros::SECOND,
             replay: Replay::Replayable,
             irreproducible: None,

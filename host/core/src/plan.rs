@@ -311,14 +311,32 @@ pub enum SourceTime {
 /// How a partition's watermark follows from its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatermarkSpec {
-    /// The greatest event time so far, less this. Zero for `monotonic`.
-    pub delay: Micros,
+    /// What it follows.
+    pub strategy: WatermarkStrategy,
     /// A row more than this after the greatest event time so far is invalid.
     pub max_ahead: Option<Micros>,
     /// No partition runs further ahead of the slowest than this. Default one hour... of event time; `None` is off.
     pub align: Option<Micros>,
     /// A partition in which a poll found nothing for so long no longer holds the watermark back. `None`: never.
     pub idle_after: Option<Micros>,
+}
+
+/// What a partition's watermark follows. Whatever it is, the watermark never falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatermarkStrategy {
+    /// The greatest event time so far, less the delay. Zero for `monotonic`.
+    BoundedOutOfOrderness {
+        /// How far rows may be out of order.
+        delay: Micros,
+    },
+    /// The greatest value so far of a timestamp column of the data, by its place. A row's value counts after the row; a
+    /// null says nothing.
+    Column(usize),
+    /// The clock when a record is read, less the delay; it goes on while no record comes.
+    Clock {
+        /// How far event times may be behind the clock.
+        delay: Micros,
+    },
 }
 
 /// What becomes of an invalid record.

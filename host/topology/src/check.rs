@@ -12,6 +12,7 @@ mod sink;
 mod small;
 mod source;
 mod wasm;
+mod watermark;
 mod window;
 mod wiring;
 
@@ -74,14 +75,15 @@ pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Optio
     let mut plan = Plan {
         name: topology.name.clone().unwrap_or_else(|| name.to_owned()),
         folder: world.folder.to_owned(),
-        nodes: checker.nodes,
-        streams: checker.streams,
+        nodes: std::mem::take(&mut checker.nodes),
+        streams: std::mem::take(&mut checker.streams),
         engine: topology.engine.clone(),
         state: state(&topology.state, &checker.folder),
         irreproducible: Vec::new(),
     };
     projection::project(&mut plan);
-    plan.irreproducible = reproducible::judge(&plan, checker.unsteady);
+    plan.irreproducible = reproducible::judge(&plan, std::mem::take(&mut checker.unsteady));
+    checker.held_back(&plan);
     Some(plan)
 }
 

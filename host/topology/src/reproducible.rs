@@ -7,7 +7,7 @@ use wasmill_core::id::{NodeId, NodeIndex, StreamIndex};
 use wasmill_core::keyed::{TableDescription, TimeDomain};
 use wasmill_core::plan::{
     EarlyWhen, Irreproducible, KeyedNode, LateResults, Lateness, Node, NodeKind, Plan, RowOrder, SinkOrder, SourceTime,
-    WindowFrame,
+    WatermarkStrategy, WindowFrame,
 };
 use wasmill_core::window::{Trigger, TriggerWhen, Windows};
 
@@ -58,6 +58,13 @@ pub(crate) fn judge(plan: &Plan, unsteady: Vec<Irreproducible>) -> Vec<Irreprodu
         if let (Some(when), Some(reader)) = (clock, reader_of_time(plan, node, true)) {
             because(format!(
                 "its event time is when a record is {when}, and {reader} goes by it; name an `event-time` column"
+            ));
+        }
+        let by_clock = matches!(source.watermark.strategy, WatermarkStrategy::Clock { .. });
+        if let (true, None, Some(reader)) = (by_clock, clock, reader_of_time(plan, node, false)) {
+            because(format!(
+                "its watermark follows the clock, and {reader} goes by it; use the watermark strategy \
+                 `bounded-out-of-orderness`"
             ));
         }
         let idle = source.watermark.idle_after;
@@ -142,7 +149,7 @@ fn by_clock(keyed: &KeyedNode, domain: TimeDomain) -> bool {
 
 /// The first part downstream whose output depends on event time. `values`: on event times themselves too, not only on
 /// the watermark.
-fn reader_of_time(plan: &Plan, source: &Node, values: bool) -> Option<String> {
+pub(crate) fn reader_of_time(plan: &Plan, source: &Node, values: bool) -> Option<String> {
     let mut seen = vec![false; plan.nodes.len()];
     let mut next: Vec<NodeIndex> = readers(plan, &source.outputs);
     while let Some(index) = next.pop() {

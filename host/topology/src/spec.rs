@@ -42,4 +42,5 @@ pub(crate) use source::{Source, TimeSpec};
 pub(crate) use split::{Op, PortSpec, Split};
 pub(crate) use state::State;
 pub(crate) use wasm::Wasm;
+pub(crate) use watermark::StrategySpec;
 pub(crate) use window::{Computes, Window};

@@ -1,5 +1,7 @@
 //! `wasmill run`: runs a checked topology, shows how it goes, and says at the end what came of it.
 
+mod outcome;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,12 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
 
 use wasmill_core::clock::Clock;
 use wasmill_core::plan::Plan;
 use wasmill_core::time::Timestamp;
-use wasmill_runtime::metrics::Metrics;
+use wasmill_runtime::metrics::{Metrics, PartitionState, Standing};
 use wasmill_runtime::{Environment, Failure, Settings, Stop};
 
 use crate::args::Format;
@@ -46,8 +47,8 @@ pub(crate) fn execute(plan: Plan, environment: Environment, format: Format) -> E
         micros: clock.now().0.saturating_sub(started.0),
     };
     let written = match format {
-        Format::Human => summarise(&mut io::stderr().lock(), &name, &metrics, elapsed, &outcome),
-        Format::Json => write_json(&mut io::stderr().lock(), &name, &metrics, elapsed, &outcome),
+        Format::Human => outcome::summarise(&mut io::stderr().lock(), &name, &metrics, elapsed, &outcome),
+        Format::Json => outcome::write_json(&mut io::stderr().lock(), &name, &metrics, elapsed, &outcome),
     };
     match (outcome, written) {
         (Ok(()), Ok(())) => Exit::Ok,
@@ -76,12 +77,28 @@ struct Totals {
     read: u64,
     written: u64,
     watermark: Option<Timestamp>,
+    /// The partition that holds the watermark back, where there are several.
+    slowest: Option<Standing>,
+    idle: usize,
 }
 
 impl Totals {
     fn of(metrics: &Metrics) -> Self {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let partitions: Vec<_> = metrics.sources.values().map(|source| source.partitions(1)).collect();
+        let count: usize = partitions.iter().map(|source| source.count).sum();
+        let idle = partitions.iter().map(|source| source.idle).sum();
+        let holds_back = |standing: &Standing| {
+            matches!(standing.state, PartitionState::Reading | PartitionState::Quiet) && standing.watermark.is_some()
+        };
+        let slowest = partitions
+            .into_iter()
+            .flat_map(|source| source.slowest)
+            .filter(|standing| count > 1 && holds_back(standing))
+            .min_by_key(|standing| standing.watermark);
         Self {
+            slowest,
+            idle,
             read: metrics.sources.values().map(|source| load(&source.rows)).sum(),
             written: metrics.sinks.values().map(|sink| load(&sink.rows)).sum(),
             watermark: metrics.sources.values().filter_map(|source| source.watermark()).min(),
@@ -89,11 +106,22 @@ impl Totals {
     }
 
     fn line(&self, elapsed: Elapsed) -> String {
-        let watermark = self
-            .watermark
-            .map_or_else(String::new, |watermark| format!(" · watermark {watermark}"));
+        let mut time = String::new();
+        if let Some(watermark) = self.watermark {
+            time = format!(" · watermark {watermark}");
+            if let Some(slowest) = &self.slowest {
+                time.push_str(&format!(" ({}", slowest.name));
+                if let Some(behind) = slowest.behind.filter(|behind| behind.0 > 0) {
+                    time.push_str(&format!(", {behind} behind"));
+                }
+                time.push(')');
+            }
+        }
+        if self.idle > 0 {
+            time.push_str(&format!(" · {} idle", HumanCount(self.idle as u64)));
+        }
         format!(
-            "{} read · {} written · {}/s{watermark}",
+            "{} read · {} written · {}/s{time}",
             HumanCount(self.read),
             HumanCount(self.written),
             HumanCount(elapsed.rate(self.read) as u64)
@@ -156,114 +184,4 @@ impl Drop for Progress {
             tracing::warn!("the progress line failed");
         }
     }
-}
-
-fn summarise(
-    out: &mut dyn Write,
-    name: &str,
-    metrics: &Metrics,
-    elapsed: Elapsed,
-    outcome: &Result<(), Failure>,
-) -> io::Result<()> {
-    let count = |counter: &std::sync::atomic::AtomicU64| HumanCount(counter.load(Ordering::Relaxed)).to_string();
-    let some = |label: &str, counter: &std::sync::atomic::AtomicU64| match counter.load(Ordering::Relaxed) {
-        0 => String::new(),
-        _ => format!(", {} {label}", count(counter)),
-    };
-    let state = match outcome {
-        Ok(()) => "finished",
-        Err(Failure::Stopped) => "stopped",
-        Err(Failure::Fault(_)) => "failed",
-    };
-    let read = Totals::of(metrics).read;
-    writeln!(
-        out,
-        "{name}: {state} after {:.2} s, {} records/s",
-        elapsed.seconds(),
-        HumanCount(elapsed.rate(read) as u64)
-    )?;
-    for (id, source) in &metrics.sources {
-        writeln!(
-            out,
-            "  {id:<20} {:>12} read{}",
-            count(&source.rows),
-            some("invalid", &source.invalid)
-        )?;
-    }
-    for (id, operator) in &metrics.operators {
-        let (late, rejected) = (some("late", &operator.late), some("rejected", &operator.rejected));
-        writeln!(
-            out,
-            "  {id:<20} {:>12} in, {} out{late}{rejected}",
-            count(&operator.rows_in),
-            count(&operator.rows_out)
-        )?;
-    }
-    for (id, sink) in &metrics.sinks {
-        writeln!(
-            out,
-            "  {id:<20} {:>12} written{}",
-            count(&sink.rows),
-            some("rejected", &sink.rejected)
-        )?;
-    }
-    if let Err(failure @ Failure::Fault(_)) = outcome {
-        writeln!(out, "error: {failure}")?;
-    }
-    Ok(())
-}
-
-fn write_json(
-    out: &mut dyn Write,
-    name: &str,
-    metrics: &Metrics,
-    elapsed: Elapsed,
-    outcome: &Result<(), Failure>,
-) -> io::Result<()> {
-    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let (state, fault) = match outcome {
-        Ok(()) => ("finished", None),
-        Err(Failure::Stopped) => ("stopped", None),
-        Err(Failure::Fault(fault)) => ("failed", Some(fault.to_string())),
-    };
-    let sources: serde_json::Map<_, _> = metrics
-        .sources
-        .iter()
-        .map(|(id, source)| {
-            let counts = json!({ "rows": load(&source.rows), "bytes": load(&source.read_bytes), "invalid": load(&source.invalid) });
-            (id.to_string(), counts)
-        })
-        .collect();
-    let operators: serde_json::Map<_, _> = metrics
-        .operators
-        .iter()
-        .map(|(id, operator)| {
-            let counts = json!({
-                "rows-in": load(&operator.rows_in),
-                "rows-out": load(&operator.rows_out),
-                "late": load(&operator.late),
-                "rejected": load(&operator.rejected),
-            });
-            (id.to_string(), counts)
-        })
-        .collect();
-    let sinks: serde_json::Map<_, _> = metrics
-        .sinks
-        .iter()
-        .map(|(id, sink)| {
-            let counts =
-                json!({ "rows": load(&sink.rows), "bytes": load(&sink.bytes), "rejected": load(&sink.rejected) });
-            (id.to_string(), counts)
-        })
-        .collect();
-    let summary = json!({
-        "topology": name,
-        "state": state,
-        "error": fault,
-        "seconds": elapsed.seconds(),
-        "sources": sources,
-        "operators": operators,
-        "sinks": sinks,
-    });
-    writeln!(out, "{summary}")
 }

@@ -22,6 +22,8 @@ const OPEN_PARTITIONS_MAX: usize = 512;
 /// The undecoded bytes of a source, divided among its open partitions.
 const UNDECODED_BYTES: usize = 16 << 20;
 const PIECE_BYTES: std::ops::RangeInclusive<usize> = (16 << 10)..=(256 << 10);
+/// How often a watermark that follows the clock is moved; Flink's default for its periodic watermarks.
+const CLOCK_EVERY: Duration = Duration::from_millis(200);
 /// How long a partition that had nothing is left alone.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -39,11 +41,36 @@ pub(crate) struct Reading {
     pub(crate) stopping: Stopping,
 }
 
-/// Reads a source to its end, or until the job stops.
+/// Reads a source to its end, or until the job stops. Meanwhile a watermark that follows the clock is told of it.
 ///
 /// # Errors
 /// The source failed.
-pub(crate) async fn read(mut source: Box<dyn Source>, reading: Reading) -> Result<(), Fault> {
+pub(crate) async fn read(source: Box<dyn Source>, reading: Reading) -> Result<(), Fault> {
+    let Reading {
+        shared,
+        clock,
+        stopping,
+        ..
+    } = reading.clone();
+    if !shared.goes_by_clock() {
+        return read_partitions(source, reading).await;
+    }
+    let follow = async {
+        loop {
+            shared.clock(clock.now());
+            if stopping.within(CLOCK_EVERY).await {
+                // Reading ends by itself.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        result = read_partitions(source, reading) => result,
+        () = follow => unreachable!("the clock goes on"),
+    }
+}
+
+async fn read_partitions(mut source: Box<dyn Source>, reading: Reading) -> Result<(), Fault> {
     let open = Arc::new(Semaphore::new(OPEN_PARTITIONS_MAX));
     let mut partitions = JoinSet::new();
     let mut complete = false;

@@ -9,13 +9,14 @@ use tokio::sync::Notify;
 use wasmill_core::fault::Fault;
 use wasmill_core::id::PartitionName;
 use wasmill_core::order::source_origin;
+use wasmill_core::plan::WatermarkStrategy;
 use wasmill_core::time::Timestamp;
 use wasmill_engine::Waker;
 
 use super::block::{Data, Piece, Rows};
 use super::stamping::{Carry, Plan, Stamped, stamp};
 use super::watermark::PartitionWatermark;
-use crate::metrics::SourceMetrics;
+use crate::metrics::{PartitionMetrics, PartitionState, SourceMetrics};
 
 /// Pieces of one partition that may be read and not yet taken.
 const READ_AHEAD_PIECES: usize = 2;
@@ -38,11 +39,15 @@ struct State {
     partitions: Vec<Partition>,
     /// No partition will be added.
     complete: bool,
+    /// The latest processing time that was seen here. It never falls.
+    clock: Timestamp,
 }
 
 struct Partition {
     carry: Carry,
     pieces: VecDeque<Piece>,
+    /// When the pieces were read that are not stamped yet, in their order.
+    unstamped: VecDeque<Timestamp>,
     next_read: u64,
     next_stamp: u64,
     /// Decoded before their turn.
@@ -50,6 +55,7 @@ struct Partition {
     reading: Reading,
     /// Told when a piece was taken.
     room: Arc<Notify>,
+    metrics: Arc<PartitionMetrics>,
 }
 
 /// How the reading of a partition stands.
@@ -82,6 +88,17 @@ impl Partition {
         let nothing_open = self.next_stamp == self.next_read;
         !(nothing_open && matches!(self.reading, Reading::Ended | Reading::Idle))
     }
+
+    /// Tells the metrics how it stands.
+    fn show(&self) {
+        let state = match self.reading {
+            Reading::Ended if self.is_finished() => PartitionState::Finished,
+            Reading::Idle if !self.holds_back() => PartitionState::Idle,
+            Reading::Quiet | Reading::Idle if self.awaits_data() => PartitionState::Quiet,
+            _ => PartitionState::Reading,
+        };
+        self.metrics.stands(state, self.carry.watermark.current());
+    }
 }
 
 /// A partition's number within its source.
@@ -104,6 +121,7 @@ impl Shared {
             state: Mutex::new(State {
                 partitions: Vec::new(),
                 complete: false,
+                clock: Timestamp::MIN,
             }),
             wakers: Mutex::new(Vec::new()),
             published: AtomicI64::new(i64::MIN),
@@ -129,14 +147,15 @@ impl Shared {
         // Under the lock: nothing is stamped, and published, in between.
         let floor = self.published();
         state.partitions.push(Partition {
+            metrics: self.metrics.add(name.clone()),
             carry: Carry {
                 origin: source_origin(&self.plan.id, &name),
                 name,
                 watermark: PartitionWatermark::new(&self.plan.node.watermark, floor),
                 next_line: 1,
-                ingested: Timestamp::MIN,
             },
             pieces: VecDeque::new(),
+            unstamped: VecDeque::new(),
             next_read: 0,
             next_stamp: 0,
             early: BTreeMap::new(),
@@ -182,17 +201,22 @@ impl Shared {
         self.metrics.read_bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut state = self.lock();
         let floor = self.published();
+        // The clock may have been told while this piece was on its way here, and must not be ahead of it.
+        let read_at = read_at.max(state.clock);
+        state.clock = read_at;
         let partition = &mut state.partitions[partition];
         if std::mem::replace(&mut partition.reading, Reading::Open) == Reading::Idle {
             partition.carry.watermark.resume(floor);
         }
         let sequence = partition.next_read;
         partition.next_read += 1;
+        partition.unstamped.push_back(read_at);
         partition.pieces.push_back(Piece {
             sequence,
             read_at,
             data,
         });
+        partition.show();
         drop(state);
         self.wake_all();
     }
@@ -200,7 +224,9 @@ impl Shared {
     /// The partition has ended.
     pub(crate) fn end(&self, partition: PartitionIndex) {
         let mut state = self.lock();
-        state.partitions[partition].reading = Reading::Ended;
+        let at = &mut state.partitions[partition];
+        at.reading = Reading::Ended;
+        at.show();
         self.publish(&state);
         drop(state);
         self.wake_all();
@@ -214,9 +240,30 @@ impl Shared {
         if std::mem::replace(&mut at.reading, reading) == reading {
             return;
         }
+        at.show();
         self.publish(&state);
         drop(state);
         self.wake_all();
+    }
+
+    /// Whether the watermark follows the clock, so that it is to be told.
+    pub(crate) fn goes_by_clock(&self) -> bool {
+        matches!(self.plan.node.watermark.strategy, WatermarkStrategy::Clock { .. })
+    }
+
+    /// The clock has come to `now`: a watermark that follows it rises, though not beyond what was read and is not stamped.
+    pub(crate) fn clock(&self, now: Timestamp) {
+        let mut state = self.lock();
+        state.clock = state.clock.max(now);
+        let now = state.clock;
+        for partition in &mut state.partitions {
+            let reached = partition.unstamped.front().map_or(now, |&read_at| read_at.min(now));
+            partition.carry.watermark.clock(reached);
+            partition.show();
+        }
+        self.publish(&state);
+        drop(state);
+        self.announce();
     }
 
     /// The next piece to decode: of the partition whose W is lowest, as long as it is not too far ahead of the others.
@@ -264,9 +311,19 @@ impl Shared {
         partition.early.insert(sequence, rows);
         let mut stamped = Vec::new();
         while let Some(rows) = partition.early.remove(&partition.next_stamp) {
-            stamped.push(stamp(&self.plan, &mut partition.carry, rows)?);
+            let done = stamp(&self.plan, &mut partition.carry, rows)?;
             partition.next_stamp += 1;
+            partition.unstamped.pop_front();
+            let rows = done.batches.iter().map(|batch| batch.rows() as u64).sum();
+            for total in [&self.metrics.rows, &partition.metrics.rows] {
+                total.fetch_add(rows, Ordering::Relaxed);
+            }
+            for total in [&self.metrics.invalid, &partition.metrics.invalid] {
+                total.add(done.invalid);
+            }
+            stamped.push(done);
         }
+        partition.show();
         self.publish(&state);
         Ok(stamped)
     }
@@ -291,8 +348,18 @@ impl Shared {
         let reached = match slowest {
             Some(slowest) => slowest,
             None if state.complete && state.partitions.iter().all(Partition::is_finished) => Timestamp::MAX,
-            // All partitions are idle or over, and more may come: the watermark stays.
-            None => return,
+            // All partitions are idle or over, and more may come.
+            None => match self.plan.node.watermark.strategy {
+                WatermarkStrategy::Clock { delay } => state.clock.before(delay),
+                // Nothing is held back for what is behind; so the order in which they fell silent does not count.
+                _ => {
+                    let reached = state
+                        .partitions
+                        .iter()
+                        .map(|partition| partition.carry.watermark.current());
+                    reached.max().unwrap_or(Timestamp::MIN)
+                }
+            },
         };
         self.published.fetch_max(reached.0, Ordering::AcqRel);
         self.metrics
@@ -321,9 +388,29 @@ mod tests {
     use super::super::block::decode;
 
     fn shared(delay: u64, max_ahead: Option<u64>, align: Option<u64>) -> Arc<Shared> {
-        let column = SourceColumn {
-            field: Field::nullable("t", DataType::Timestamp),
-            path: vec!["t".into()],
+        let watermark = WatermarkSpec {
+            strategy: WatermarkStrategy::BoundedOutOfOrderness { delay: Micros(delay) },
+            max_ahead: max_ahead.map(Micros),
+            align: align.map(Micros),
+            idle_after: None,
+        };
+        shared_by(SourceTime::Event(0), watermark)
+    }
+
+    fn by_clock(time: SourceTime, delay: u64) -> Arc<Shared> {
+        let watermark = WatermarkSpec {
+            strategy: WatermarkStrategy::Clock { delay: Micros(delay) },
+            max_ahead: None,
+            align: None,
+            idle_after: None,
+        };
+        shared_by(time, watermark)
+    }
+
+    fn shared_by(time: SourceTime, watermark: WatermarkSpec) -> Arc<Shared> {
+        let column = |name: &str| SourceColumn {
+            field: Field::nullable(name, DataType::Timestamp),
+            path: vec![name.into()],
             timestamp: None,
         };
         let node = SourceNode {
@@ -332,22 +419,17 @@ mod tests {
                 config: serde_json::Value::Null,
             },
             format: None,
-            columns: vec![column],
+            columns: vec![column("t"), column("wm")],
             metadata: Vec::new(),
-            time: SourceTime::Event(0),
-            watermark: WatermarkSpec {
-                delay: Micros(delay),
-                max_ahead: max_ahead.map(Micros),
-                align: align.map(Micros),
-                idle_after: None,
-            },
+            time,
+            watermark,
             on_invalid: OnInvalid::Skip,
             validate_all: false,
         };
         let plan = Plan {
             id: NodeId::new("s"),
             node,
-            live: vec![true],
+            live: vec![true, false],
             order: true,
             batch_rows: 3,
         };
@@ -355,9 +437,19 @@ mod tests {
     }
 
     fn piece(times: &[Option<i64>], first: u64) -> Data {
+        let rows: Vec<_> = times.iter().map(|&time| (time, None)).collect();
+        marked(&rows, first)
+    }
+
+    /// Rows with an event time and a value of the column `wm`.
+    fn marked(rows: &[(Option<i64>, Option<i64>)], first: u64) -> Data {
+        let column = |of: fn(&(Option<i64>, Option<i64>)) -> Option<i64>| {
+            let values: Vec<_> = rows.iter().map(of).collect();
+            Some(Column::Timestamp(TimestampMicrosecondArray::from(values)))
+        };
         Data::Rows(Columns {
-            columns: vec![Some(Column::Timestamp(TimestampMicrosecondArray::from(times.to_vec())))],
-            positions: (first..first + times.len() as u64).collect(),
+            columns: vec![column(|row| row.0), column(|row| row.1)],
+            positions: (first..first + rows.len() as u64).collect(),
             metadata: Vec::new(),
         })
     }
@@ -494,5 +586,225 @@ mod tests {
         shared.put(b, piece(&[Some(20), Some(60)], 0), Timestamp(0));
         let resumed = run(&shared, &[]);
         assert_eq!(resumed, [(20, 50, 0), (60, 50, 1)], "W starts at the floor");
+    }
+
+    #[test]
+    fn when_all_partitions_are_idle_the_one_behind_holds_nothing_back() {
+        for order in [[0, 1], [1, 0]] {
+            let shared = shared(0, None, None);
+            let partitions = [add(&shared, "a"), add(&shared, "b")];
+            for (partition, time) in partitions.into_iter().zip([50, 100]) {
+                shared.put(partition, piece(&[Some(time)], 0), Timestamp(0));
+            }
+            run(&shared, &[]);
+            assert_eq!(shared.published(), Timestamp(50));
+            for at in order {
+                shared.found_nothing(partitions[at], true);
+            }
+            assert_eq!(shared.published(), Timestamp(100));
+        }
+    }
+
+    #[test]
+    fn what_is_read_and_not_stamped_holds_back_the_watermark_however_long_nothing_more_is_found() {
+        let shared = shared(0, None, None);
+        let (a, b) = (add(&shared, "a"), add(&shared, "b"));
+        shared.put(a, piece(&[Some(50)], 0), Timestamp(0));
+        run(&shared, &[]);
+        shared.put(b, piece(&[Some(20)], 0), Timestamp(0));
+        shared.found_nothing(b, true);
+        shared.put(a, piece(&[Some(80)], 1), Timestamp(0));
+        assert_eq!(shared.published(), Timestamp::MIN);
+        let rows = run(&shared, &[]);
+        assert_eq!(rows, [(20, i64::MIN, 0), (80, 50, 1)], "no floor: b was not idle yet");
+        assert_eq!(shared.published(), Timestamp(80));
+    }
+
+    #[test]
+    fn a_row_from_the_year_2099_makes_no_other_row_late() {
+        const YEAR_2099: i64 = 4_070_908_800_000_000;
+        let shared = shared(0, Some(1_000), None);
+        let index = add(&shared, "p");
+        shared.put(
+            index,
+            piece(&[Some(10), Some(YEAR_2099), Some(20), Some(15)], 0),
+            Timestamp(0),
+        );
+        assert_eq!(run(&shared, &[]), [(10, i64::MIN, 0), (20, 10, 2), (15, 20, 3)]);
+        assert_eq!(shared.published(), Timestamp(20));
+        let partition = &shared.metrics.partitions(1).slowest[0];
+        assert_eq!((partition.rows, partition.invalid.too_far_ahead), (3, 1));
+    }
+
+    #[test]
+    fn a_punctuated_watermark_counts_after_its_row_and_nothing_else_moves_it() {
+        let watermark = WatermarkSpec {
+            strategy: WatermarkStrategy::Column(1),
+            max_ahead: Some(Micros(100)),
+            align: None,
+            idle_after: None,
+        };
+        let shared = shared_by(SourceTime::Event(0), watermark);
+        let index = add(&shared, "p");
+        let rows = [
+            (Some(50), None),
+            (Some(60), Some(40)),
+            (Some(45), None),
+            // Before what was said.
+            (Some(70), Some(30)),
+            // Of an invalid record nothing counts: no event time; an event time, a value too far ahead.
+            (None, Some(65)),
+            (Some(171), Some(65)),
+            (Some(70), Some(171)),
+            (Some(70), Some(60)),
+            (Some(61), None),
+        ];
+        for (place, chunk) in rows.chunks(2).enumerate() {
+            shared.put(index, marked(chunk, 2 * place as u64), Timestamp(0));
+        }
+        let min = i64::MIN;
+        let expect = [
+            (50, min, 0),
+            (60, min, 1),
+            (45, 40, 2),
+            (70, 40, 3),
+            (70, 40, 7),
+            (61, 60, 8),
+        ];
+        assert_eq!(run(&shared, &[1, 2, 0]), expect);
+        assert_eq!(shared.published(), Timestamp(60));
+    }
+
+    #[test]
+    fn by_the_clock_the_watermark_goes_on_while_nothing_is_read() {
+        for time in [SourceTime::Ingestion, SourceTime::Processing] {
+            let shared = by_clock(time, 0);
+            shared.clock(Timestamp(5));
+            assert_eq!(shared.published(), Timestamp(5), "there is no partition yet");
+            let (a, b) = (add(&shared, "a"), add(&shared, "b"));
+            shared.put(a, piece(&[None, None], 0), Timestamp(10));
+            shared.clock(Timestamp(30));
+            assert_eq!(shared.published(), Timestamp(10), "what was read at 10 is not stamped");
+            // The reader looked at the clock before it was told.
+            shared.put(b, piece(&[None], 2), Timestamp(25));
+            assert_eq!(run(&shared, &[]), [(10, 10, 0), (10, 10, 1), (30, 30, 2)]);
+            shared.clock(Timestamp(40));
+            assert_eq!(shared.published(), Timestamp(40));
+            shared.clock(Timestamp(35));
+            assert_eq!(
+                shared.published(),
+                Timestamp(40),
+                "a clock that is set back moves nothing"
+            );
+        }
+    }
+
+    #[test]
+    fn event_times_are_judged_by_the_clock_at_which_they_were_read() {
+        let shared = by_clock(SourceTime::Event(0), 10);
+        let index = add(&shared, "p");
+        shared.put(index, piece(&[Some(95), Some(80)], 0), Timestamp(100));
+        shared.put(index, piece(&[Some(120)], 2), Timestamp(150));
+        // However late they are stamped.
+        shared.clock(Timestamp(500));
+        assert_eq!(run(&shared, &[]), [(95, 90, 0), (80, 90, 1), (120, 140, 2)]);
+        shared.clock(Timestamp(500));
+        assert_eq!(shared.published(), Timestamp(490));
+    }
+
+    /// What happens to partitions that fall silent and come back.
+    #[derive(Clone, Debug)]
+    enum Happens {
+        Read(PartitionIndex, Vec<i64>),
+        Nothing(PartitionIndex),
+        NothingForLong(PartitionIndex),
+        Stamp,
+    }
+
+    fn happens() -> impl Strategy<Value = Happens> {
+        let partition = 0..3_usize;
+        prop_oneof![
+            3 => (partition.clone(), prop::collection::vec(0..1000_i64, 1..5)).prop_map(|(p, times)| Happens::Read(p, times)),
+            1 => partition.clone().prop_map(Happens::Nothing),
+            2 => partition.prop_map(Happens::NothingForLong),
+            4 => Just(Happens::Stamp),
+        ]
+    }
+
+    /// A partition as the rules have it, without pieces and without workers.
+    #[derive(Default)]
+    struct Naive {
+        w: Option<i64>,
+        read: Vec<(i64, u64)>,
+        idle: bool,
+    }
+
+    /// The merged watermark after something happened: the least of those that are not idle or have rows to come; where
+    /// there is none of these, the greatest.
+    fn merged(partitions: &[Naive], before: Option<i64>) -> Option<i64> {
+        let holding = partitions.iter().filter(|p| !p.idle || !p.read.is_empty());
+        let reached = match holding.map(|p| p.w).min() {
+            Some(least) => least,
+            None => partitions.iter().map(|p| p.w).max().flatten(),
+        };
+        reached.max(before)
+    }
+
+    proptest! {
+        #[test]
+        fn partitions_that_idle_and_resume_lose_no_row_but_those_behind_their_floor(
+            script in prop::collection::vec(happens(), 0..60), turns in prop::collection::vec(0..4_usize, 0..20)
+        ) {
+            const DELAY: i64 = 10;
+            let shared = shared(DELAY.unsigned_abs(), None, None);
+            for name in ["a", "b", "c"] {
+                add(&shared, name);
+            }
+            let mut naive: [Naive; 3] = Default::default();
+            let mut m = None;
+            let mut position = 0;
+            for step in script.into_iter().chain([Happens::Stamp]) {
+                match step {
+                    Happens::Read(p, times) => {
+                        // More would have to wait for room.
+                        if shared.lock().partitions[p].pieces.len() == READ_AHEAD_PIECES {
+                            continue;
+                        }
+                        let first = position;
+                        if std::mem::take(&mut naive[p].idle) && naive[p].read.is_empty() {
+                            naive[p].w = naive[p].w.max(m);
+                        }
+                        for &time in &times {
+                            naive[p].read.push((time, position));
+                            position += 1;
+                        }
+                        let times: Vec<_> = times.into_iter().map(Some).collect();
+                        shared.put(p, piece(&times, first), Timestamp(0));
+                    }
+                    // One that is idle stays so until something is read.
+                    Happens::Nothing(p) if naive[p].idle => {}
+                    Happens::Nothing(p) => {
+                        shared.found_nothing(p, false);
+                    }
+                    Happens::NothingForLong(p) => {
+                        naive[p].idle = true;
+                        shared.found_nothing(p, true);
+                    }
+                    Happens::Stamp => {
+                        let mut expect = Vec::new();
+                        for partition in &mut naive {
+                            for (time, position) in std::mem::take(&mut partition.read) {
+                                expect.push((time, partition.w.unwrap_or(i64::MIN), position));
+                                partition.w = partition.w.max(Some(time - DELAY));
+                            }
+                        }
+                        expect.sort_by_key(|row| row.2);
+                        prop_assert_eq!(run(&shared, &turns), expect);
+                    }
+                }
+                m = merged(&naive, m);
+                prop_assert_eq!(shared.published().0, m.unwrap_or(i64::MIN));
+            }
+        }
     }
 }

@@ -12,13 +12,14 @@ use wasmill_core::column::{Column, ColumnBuilder, Value};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{NodeId, PartitionName};
 use wasmill_core::order::Order;
-use wasmill_core::plan::{OnInvalid, SourceNode, SourceTime};
+use wasmill_core::plan::{OnInvalid, SourceNode, SourceTime, WatermarkStrategy};
 use wasmill_core::time::Timestamp;
 use wasmill_core::watermark::RowWatermarks;
 
 use super::block::{Metadata, Rows};
 use super::invalid::{DeadRecord, Place, dead_letters};
-use super::watermark::{Ahead, PartitionWatermark};
+use super::watermark::{Ahead, PartitionWatermark, Told};
+use crate::metrics::InvalidCounts;
 
 /// What stamping needs to know of its source.
 #[derive(Debug)]
@@ -40,8 +41,6 @@ pub(crate) struct Carry {
     pub(crate) watermark: PartitionWatermark,
     /// The line of the next record, from 1.
     pub(crate) next_line: u64,
-    /// The latest ingestion time given.
-    pub(crate) ingested: Timestamp,
 }
 
 /// Stamped rows of a block.
@@ -49,8 +48,8 @@ pub(crate) struct Carry {
 pub(crate) struct Stamped {
     pub(crate) batches: Vec<Batch>,
     pub(crate) dead_letters: Option<Batch>,
-    /// Invalid records.
-    pub(crate) invalid: u64,
+    /// Invalid records, by reason.
+    pub(crate) invalid: InvalidCounts,
 }
 
 /// Stamps the next block of a partition.
@@ -59,18 +58,18 @@ pub(crate) struct Stamped {
 /// A record is invalid, and the source stops then.
 pub(crate) fn stamp(plan: &Plan, carry: &mut Carry, rows: Rows) -> Result<Stamped, Fault> {
     let first_line = rows.first_line.unwrap_or(carry.next_line);
-    let times = EventTimes::of(&plan.node, &rows, carry);
-    let (kept, dead) = match all_valid(&times, &rows, &carry.watermark) {
+    let times = EventTimes::of(&plan.node, &rows);
+    let marks = Marks::of(&plan.node, &rows);
+    carry.watermark.clock(rows.read_at);
+    let (kept, dead, invalid) = match all_valid(&times, marks, &rows, &carry.watermark) {
         Some((kept, after)) => {
             carry.watermark = after;
-            (kept, Vec::new())
+            (kept, Vec::new(), InvalidCounts::default())
         }
-        None => judge(&times, &rows, &mut carry.watermark, first_line),
+        None => judge(&times, marks, &rows, &mut carry.watermark, first_line),
     };
-    carry.ingested = carry.ingested.max(rows.read_at);
     carry.next_line = first_line + u64::from(rows.line_count);
 
-    let invalid = dead.len() as u64;
     let dead_letters = match (plan.node.on_invalid, dead.first()) {
         (OnInvalid::Fail, Some(first)) => return Err(stop(plan, carry, first)),
         (OnInvalid::DeadLetter, Some(_)) => Some(dead_letters(&plan.id, &carry.name, plan.order, &carry.origin, &dead)),
@@ -86,6 +85,7 @@ pub(crate) fn stamp(plan: &Plan, carry: &mut Carry, rows: Rows) -> Result<Stampe
 /// The rows of a block of which every one is valid, as nearly always, and the partition's watermark after it.
 fn all_valid(
     times: &EventTimes<'_>,
+    marks: Marks<'_>,
     rows: &Rows,
     watermark: &PartitionWatermark,
 ) -> Option<(Kept, PartitionWatermark)> {
@@ -98,8 +98,9 @@ fn all_valid(
     let mut watermarks = Vec::new();
     let mut run_end = 0;
     for (row, &time) in times.iter().enumerate() {
-        if after.rises_with(Timestamp(time)) {
-            after.observe(Timestamp(time)).ok()?;
+        let mark = marks.at(row);
+        if mark.is_some() || after.rises_with(Timestamp(time)) {
+            after.observe(Timestamp(time), mark).ok()?;
             if after.current() != w {
                 run_end = row as u32 + 1;
                 watermarks.push((run_end, w.0));
@@ -121,12 +122,17 @@ fn all_valid(
 /// Judges each row of a block.
 fn judge(
     times: &EventTimes<'_>,
+    marks: Marks<'_>,
     rows: &Rows,
     watermark: &mut PartitionWatermark,
     first_line: u64,
-) -> (Kept, Vec<DeadRecord>) {
+) -> (Kept, Vec<DeadRecord>, InvalidCounts) {
     let mut kept = Keeping::default();
     let mut dead = Vec::new();
+    let mut counts = InvalidCounts {
+        undecodable: rows.invalid.len() as u64,
+        ..InvalidCounts::default()
+    };
     let mut unreadable = rows.invalid.iter().peekable();
     for row in 0..rows.rows {
         while let Some(record) = unreadable.next_if(|record| record.rows_before as usize <= row) {
@@ -134,16 +140,22 @@ fn judge(
         }
         let w = watermark.current();
         let judged = times.at(row).ok_or(Invalid::NoEventTime).and_then(|time| {
-            let observed = watermark.observe(time).map(|()| time);
-            observed.map_err(|ahead| Invalid::Ahead(time, ahead))
+            let observed = watermark.observe(time, marks.at(row)).map(|()| time);
+            observed.map_err(Invalid::Ahead)
         });
         match judged {
             Ok(time) => kept.push(row, time, w),
-            Err(reason) => dead.push(DeadRecord::untimely(row, reason.to_string(), rows, first_line, w)),
+            Err(reason) => {
+                match reason {
+                    Invalid::NoEventTime => counts.without_event_time += 1,
+                    Invalid::Ahead(_) => counts.too_far_ahead += 1,
+                }
+                dead.push(DeadRecord::untimely(row, reason.to_string(), rows, first_line, w));
+            }
         }
     }
     dead.extend(unreadable.map(|record| DeadRecord::undecodable(record, rows, first_line, watermark.current())));
-    (kept.finish(rows.rows), dead)
+    (kept.finish(rows.rows), dead, counts)
 }
 
 fn stop(plan: &Plan, carry: &Carry, record: &DeadRecord) -> Fault {
@@ -163,17 +175,29 @@ fn stop(plan: &Plan, carry: &Carry, record: &DeadRecord) -> Fault {
 /// Why a row that could be decoded is invalid.
 enum Invalid {
     NoEventTime,
-    Ahead(Timestamp, Ahead),
+    Ahead(Ahead),
 }
 
 impl std::fmt::Display for Invalid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoEventTime => f.write_str("the event time is null"),
-            Self::Ahead(time, Ahead { greatest, max_ahead }) => write!(
-                f,
-                "the event time {time} is more than `max-ahead` ({max_ahead}) after {greatest}, the greatest before it"
-            ),
+            Self::Ahead(Ahead {
+                told,
+                time,
+                greatest,
+                max_ahead,
+            }) => {
+                let what = match told {
+                    Told::EventTime => "event time",
+                    Told::Mark => "watermark",
+                };
+                write!(
+                    f,
+                    "the {what} {time} is more than `max-ahead` ({max_ahead}) after {greatest}, the greatest event time \
+                     before it"
+                )
+            }
         }
     }
 }
@@ -185,13 +209,13 @@ enum EventTimes<'a> {
 }
 
 impl<'a> EventTimes<'a> {
-    fn of(node: &SourceNode, rows: &'a Rows, carry: &Carry) -> Self {
+    fn of(node: &SourceNode, rows: &'a Rows) -> Self {
         match node.time {
             SourceTime::Event(index) => match &rows.columns[index] {
                 Some(Column::Timestamp(times)) => Self::Column(times),
                 other => unreachable!("the plan checked that the event time is a decoded timestamp: {other:?}"),
             },
-            SourceTime::Ingestion | SourceTime::Processing => Self::Constant(rows.read_at.max(carry.ingested)),
+            SourceTime::Ingestion | SourceTime::Processing => Self::Constant(rows.read_at),
         }
     }
 
@@ -210,6 +234,28 @@ impl<'a> EventTimes<'a> {
             Self::Column(times) => (times.null_count() == 0).then(|| times.values().clone()),
             Self::Constant(time) => Some(vec![time.0; rows].into()),
         }
+    }
+}
+
+/// The values of a block's rows in the column that the watermark follows, where it follows one.
+#[derive(Clone, Copy)]
+struct Marks<'a>(Option<&'a arrow_array::TimestampMicrosecondArray>);
+
+impl<'a> Marks<'a> {
+    fn of(node: &SourceNode, rows: &'a Rows) -> Self {
+        let WatermarkStrategy::Column(index) = node.watermark.strategy else {
+            return Self(None);
+        };
+        match &rows.columns[index] {
+            Some(Column::Timestamp(marks)) => Self(Some(marks)),
+            other => unreachable!("the plan checked that the watermark's column is a decoded timestamp: {other:?}"),
+        }
+    }
+
+    fn at(self, row: usize) -> Option<Timestamp> {
+        use arrow_array::Array as _;
+        let marks = self.0?;
+        marks.is_valid(row).then(|| Timestamp(marks.value(row)))
     }
 }
 

@@ -1,7 +1,6 @@
 //! A worker's part of a source: takes pieces while it has credit, decodes them, sends what is stamped.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use wasmill_connector_api::format::Decoder;
 use wasmill_core::fault::Fault;
@@ -46,15 +45,7 @@ impl SourceTask for Task {
                     let sequence = piece.sequence;
                     let rows = decode(piece, self.decoder.as_mut()).map_err(|fault| fault.at(&self.shared.plan.id))?;
                     for stamped in self.shared.release(partition, sequence, rows)? {
-                        self.shared
-                            .metrics
-                            .invalid
-                            .fetch_add(stamped.invalid, Ordering::Relaxed);
                         for batch in stamped.batches {
-                            self.shared
-                                .metrics
-                                .rows
-                                .fetch_add(batch.rows() as u64, Ordering::Relaxed);
                             out.emit(RECORDS, batch);
                             self.since_promise += 1;
                         }

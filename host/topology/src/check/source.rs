@@ -82,6 +82,7 @@ impl Checker<'_> {
         };
         let (schema, metadata) = self.source_schema(source, columns.as_slice(), &description);
         let time = self.source_time(node, source, &schema)?;
+        let watermark = self.watermark(node, source, &schema, columns.len())?;
         let dead_letters = on_invalid == OnInvalid::DeadLetter && self.takes_dead_letters(at);
         Some(Planned {
             inputs: Vec::new(),
@@ -96,7 +97,7 @@ impl Checker<'_> {
                 columns,
                 metadata,
                 time,
-                watermark: source.watermark.clone(),
+                watermark,
                 on_invalid,
                 validate_all: source.validate_all,
             })),

@@ -1,8 +1,9 @@
 //! `[[source]]`.
 
-use wasmill_core::plan::{OnInvalid, WatermarkSpec};
+use wasmill_core::plan::OnInvalid;
 
 use super::node::{Head, Kind, Node};
+use super::watermark::WatermarkSpec;
 use super::{ColumnSpec, FormatSpec, column, format, watermark};
 use crate::codes;
 use crate::document::{Item, Table, Value};
@@ -142,7 +143,7 @@ pub(super) fn of_table(reader: &Reader<'_>) -> Source {
         metadata,
         time: TimeSpec::Ingestion,
         event_time: None,
-        watermark: watermark::default(),
+        watermark: watermark::default(TimeSpec::Ingestion),
         on_invalid: Some(OnInvalid::Fail),
         validate_all,
     }

@@ -1,22 +1,52 @@
 //! `watermark`: how a partition's watermark follows from its rows.
 
-use wasmill_core::plan::WatermarkSpec;
 use wasmill_core::time::Micros;
 
 use super::source::TimeSpec;
 use crate::codes;
 use crate::document::Value;
-use crate::reader::{Reader, not_built};
+use crate::place::Word;
+use crate::reader::Reader;
 
 /// No partition runs further ahead of the slowest than this, where the file does not say.
 const ALIGN_DEFAULT: Micros = Micros(3_600 * Micros::SECOND.0);
 
-/// What is not said: rows in order, no bound ahead, alignment of an hour.
-pub(super) fn default() -> WatermarkSpec {
+/// What is named wherever a strategy is asked for.
+const STRATEGIES: &str = "the strategies are `bounded-out-of-orderness` (with a `delay`), `monotonic`, `column` (with a \
+                          `column`) and `processing-time` (with a `delay`)";
+
+/// `watermark` as written.
+#[derive(Clone)]
+pub(crate) struct WatermarkSpec {
+    pub(crate) strategy: StrategySpec,
+    pub(crate) max_ahead: Option<Micros>,
+    pub(crate) align: Option<Micros>,
+    pub(crate) idle_after: Option<Micros>,
+}
+
+/// What the watermark follows.
+#[derive(Clone)]
+pub(crate) enum StrategySpec {
+    /// The greatest event time so far.
+    Bounded { delay: Micros },
+    /// The greatest value so far of this column.
+    Column(Word),
+    /// The clock.
+    Clock { delay: Micros },
+}
+
+/// What is not said: by event time rows in order, otherwise the clock; no bound ahead, alignment of an hour.
+pub(super) fn default(time: TimeSpec) -> WatermarkSpec {
+    let by_event_time = time == TimeSpec::Event;
+    let delay = Micros::ZERO;
     WatermarkSpec {
-        delay: Micros::ZERO,
+        strategy: if by_event_time {
+            StrategySpec::Bounded { delay }
+        } else {
+            StrategySpec::Clock { delay }
+        },
         max_ahead: None,
-        align: Some(ALIGN_DEFAULT),
+        align: by_event_time.then_some(ALIGN_DEFAULT),
         idle_after: None,
     }
 }
@@ -26,12 +56,21 @@ enum Strategy {
     Bounded,
     Monotonic,
     Column,
-    Clock,
+    Processing,
+    Ingestion,
 }
+
+const CHOICES: [(&str, Strategy); 5] = [
+    ("bounded-out-of-orderness", Strategy::Bounded),
+    ("monotonic", Strategy::Monotonic),
+    ("column", Strategy::Column),
+    ("processing-time", Strategy::Processing),
+    ("ingestion-time", Strategy::Ingestion),
+];
 
 /// Reads `watermark`.
 pub(super) fn read(source: &Reader<'_>, time: TimeSpec) -> WatermarkSpec {
-    let mut spec = default();
+    let mut spec = default(time);
     let Some(table) = source.table("watermark") else {
         if time == TimeSpec::Event && source.get("watermark").is_none() {
             source.missing(
@@ -43,55 +82,83 @@ pub(super) fn read(source: &Reader<'_>, time: TimeSpec) -> WatermarkSpec {
         return spec;
     };
     let reader = Reader::new(table, format!("`watermark` of {}", source.name()), source.problems);
-    let by_event_time = time == TimeSpec::Event;
-    if by_event_time {
-        spec.delay = strategy(&reader);
+    if time == TimeSpec::Event {
+        spec.strategy = strategy(&reader);
         spec.max_ahead =
             reader.duration_above_zero("max-ahead", "every row would be invalid; leave the key out instead");
     } else {
-        for key in ["strategy", "delay", "max-ahead", "column"] {
+        by_clock(&reader, time);
+    }
+    if let StrategySpec::Clock { .. } = spec.strategy {
+        spec.align = None;
+        for key in ["align", "idle-after"] {
             reader.pointless(
                 key,
-                "only event time can be out of order; the clock is not",
-                "leave it out, or name an `event-time` column",
+                "the watermark follows the clock, which is the same for all partitions and goes on while they are quiet",
+                "leave it out",
             );
         }
+    } else {
+        spec.align = align(&reader);
+        spec.idle_after = reader.duration_above_zero(
+            "idle-after",
+            "leave the key out instead: a partition is then never idle",
+        );
     }
-    spec.align = align(&reader);
-    spec.idle_after = reader.duration_above_zero(
-        "idle-after",
-        "leave the key out instead: a partition is then never idle",
-    );
     reader.finish();
     spec
 }
 
-/// The strategy's delay.
-fn strategy(reader: &Reader<'_>) -> Micros {
-    let choices = [
-        ("bounded-out-of-orderness", Strategy::Bounded),
-        ("monotonic", Strategy::Monotonic),
-        ("column", Strategy::Column),
-        ("processing-time", Strategy::Clock),
-        ("ingestion-time", Strategy::Clock),
-    ];
-    let chosen = reader.choice("strategy", &choices);
+/// The keys of a source that goes by the clock: its strategy is known.
+fn by_clock(reader: &Reader<'_>, time: TimeSpec) {
+    let own = if time == TimeSpec::Processing {
+        Strategy::Processing
+    } else {
+        Strategy::Ingestion
+    };
+    if reader.get("strategy").is_some() && reader.choice("strategy", &CHOICES).is_some_and(|chosen| chosen != own) {
+        let (name, _) = CHOICES
+            .iter()
+            .find(|(_, strategy)| *strategy == own)
+            .expect("it is one of them");
+        reader.pointless(
+            "strategy",
+            &format!("the source's time is the clock's, and so its watermark's strategy is `{name}`"),
+            "leave it out, set `time`, or name an `event-time` column",
+        );
+    }
+    for key in ["delay", "max-ahead", "column"] {
+        reader.pointless(
+            key,
+            "only event time can be out of order; the clock is not",
+            "leave it out, or name an `event-time` column",
+        );
+    }
+}
+
+/// The strategy of a source with event times.
+fn strategy(reader: &Reader<'_>) -> StrategySpec {
+    let chosen = reader.choice("strategy", &CHOICES);
     let has_delay = reader.get("delay").is_some();
     let delay = reader.duration("delay");
     if reader.get("strategy").is_none() {
-        if has_delay {
-            reader.missing(
-                "strategy",
-                "with a `delay` it is `strategy = \"bounded-out-of-orderness\"`",
-            );
-        } else {
-            reader.missing(
-                "strategy",
-                "the strategies are `bounded-out-of-orderness` (with a `delay`) and `monotonic`",
-            );
-        }
+        let help = match reader.get("column") {
+            _ if has_delay => "with a `delay` it is `strategy = \"bounded-out-of-orderness\"`",
+            Some(_) => "with a `column` it is `strategy = \"column\"`",
+            None => STRATEGIES,
+        };
+        reader.missing("strategy", help);
     }
-    let other = "use `bounded-out-of-orderness` with a `delay`, or `monotonic`";
+    let column = if chosen == Some(Strategy::Column) || reader.get("strategy").is_none() {
+        reader.word("column")
+    } else {
+        reader.pointless(
+            "column",
+            "this strategy reads no column",
+            "leave it out, or use `strategy = \"column\"`",
+        );
+        None
+    };
     match chosen {
         Some(Strategy::Bounded) if !has_delay => {
             reader.missing("delay", "say how far rows may be out of order, as in `delay = \"10s\"`");
@@ -101,24 +168,35 @@ fn strategy(reader: &Reader<'_>) -> Micros {
             "`monotonic` has no delay",
             "use `strategy = \"bounded-out-of-orderness\"`, or leave the delay out",
         ),
-        Some(unbuilt @ (Strategy::Column | Strategy::Clock)) => {
-            let item = reader.get("strategy").expect("it was chosen");
-            let what = match (&item.value, unbuilt) {
-                (Value::String(text), _) => format!("the watermark strategy \"{}\"", text.written),
-                _ => "this watermark strategy".to_owned(),
+        Some(Strategy::Column) => {
+            reader.pointless(
+                "delay",
+                "the watermark is the column's greatest value",
+                "leave it out, or use `strategy = \"bounded-out-of-orderness\"`",
+            );
+            if reader.get("column").is_none() {
+                reader.missing("column", "name the timestamp column that holds watermarks");
+            }
+        }
+        Some(Strategy::Processing | Strategy::Ingestion) => {
+            if !has_delay {
+                reader.missing(
+                    "delay",
+                    "say how far event times may be behind the clock, as in `delay = \"10s\"`",
+                );
+            }
+            return StrategySpec::Clock {
+                delay: delay.unwrap_or_default(),
             };
-            let help = match unbuilt {
-                Strategy::Clock => "leave `event-time` out: the source then goes by ingestion time, or set `time`",
-                _ => other,
-            };
-            reader.problems.push(not_built(&what, &item.place, help));
-            reader.get("column");
-            return delay.unwrap_or_default();
         }
         _ => {}
     }
-    reader.not_built("column", other);
-    delay.unwrap_or_default()
+    match column {
+        Some(column) if chosen == Some(Strategy::Column) => StrategySpec::Column(column),
+        _ => StrategySpec::Bounded {
+            delay: delay.unwrap_or_default(),
+        },
+    }
 }
 
 /// `align`: a duration, or "off".

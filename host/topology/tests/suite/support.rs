@@ -92,6 +92,7 @@ impl SourceConnector for FileSource {
                 about: "the file's path",
             }],
             bounded: !config.follow,
+            one_partition: !config.path.contains('*'),
             replay: Replay::Replayable,
             discover_every: Micros::SECOND,
             irreproducible: config
@@ -132,6 +133,7 @@ impl SourceConnector for Generator {
             yields: Yields::Columns(Schema::new(fields).expect("the names differ")),
             metadata: &[],
             bounded: true,
+            one_partition: true,
             replay: Replay::Replayable,
             discover_every: Micros::SECOND,
             irreproducible: None,

@@ -8,9 +8,12 @@ use syn::{DeriveInput, parse_macro_input};
 
 mod fields;
 mod input;
+mod inputs;
 mod operator;
 mod output;
 mod ports;
+mod state;
+mod timers;
 
 /// Makes a struct an operator that [`wasmill_sdk::Transform`] describes; with `#[transform(columns)]` one that
 /// `TransformColumns` describes.
@@ -34,6 +37,65 @@ pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
     finish(operator::aggregate(arguments.into(), &item))
+}
+
+/// Makes a struct an operator with state and timers, which [`wasmill_sdk::Keyed`] describes.
+///
+/// The struct is the configuration, as with `#[transform]`. `#[keyed(changelog)]`: the inputs may be changelogs; the
+/// context says of each row what it does.
+///
+/// [`wasmill_sdk::Keyed`]: https://docs.rs/wasmill-sdk
+#[proc_macro_attribute]
+pub fn keyed(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as DeriveInput);
+    finish(operator::keyed(arguments.into(), &item))
+}
+
+/// Makes a struct an operator over the content of windows, which [`wasmill_sdk::Windowed`] describes; with
+/// `#[window(parts)]` one that `WindowedParts` describes.
+///
+/// The struct is the configuration, as with `#[transform]`.
+///
+/// [`wasmill_sdk::Windowed`]: https://docs.rs/wasmill-sdk
+#[proc_macro_attribute]
+pub fn window(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as DeriveInput);
+    finish(operator::window(arguments.into(), &item))
+}
+
+/// Makes a struct a row of a table of state: each field is a column of that name.
+///
+/// `#[column(name = "...")]` on a field names its column otherwise. `#[state(...)]` on the struct: `name = "..."` names
+/// the table, `ttl = "1h"` (or `ms`, `s`, `m`, `d`) drops a key's row when the key had no row for so long in event time,
+/// `processing_ttl` in the machine's time, `version = 2` (1 by default) is raised when the columns' meaning or types
+/// change.
+#[proc_macro_derive(State, attributes(state, column))]
+pub fn state(item: TokenStream) -> TokenStream {
+    finish(state::row(&parse_macro_input!(item as DeriveInput)))
+}
+
+/// Makes a struct the tables of a state: each field is a table of that name, in kebab-case.
+///
+/// `#[table(...)]` on a field takes the options of `#[state(...)]`.
+#[proc_macro_derive(Tables, attributes(table))]
+pub fn tables(item: TokenStream) -> TokenStream {
+    finish(state::tables(&parse_macro_input!(item as DeriveInput)))
+}
+
+/// Makes an enum the timers of an operator: each variant is a kind, with its name in kebab-case.
+///
+/// A variant may hold an `i64`: there is a timer for each number. `#[timer(processing)]` on a variant: the machine's time
+/// fires it; `#[timer(name = "...")]` names it otherwise.
+#[proc_macro_derive(Timers, attributes(timer))]
+pub fn timers(item: TokenStream) -> TokenStream {
+    finish(timers::timers(&parse_macro_input!(item as DeriveInput)))
+}
+
+/// Makes an enum the inputs of an operator: each variant holds the row of one, in the order of the topology's
+/// `input = [...]`.
+#[proc_macro_derive(Inputs)]
+pub fn inputs(item: TokenStream) -> TokenStream {
+    finish(inputs::inputs(&parse_macro_input!(item as DeriveInput)))
 }
 
 /// Makes a struct a row of the input: each field is a column of that name.

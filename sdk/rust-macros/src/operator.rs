@@ -1,4 +1,4 @@
-//! `#[transform]` and `#[aggregate]`: a struct becomes an operator.
+//! `#[transform]`, `#[aggregate]`, `#[keyed]` and `#[window]`: a struct becomes an operator.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -85,6 +85,77 @@ pub(crate) fn aggregate(arguments: TokenStream, item: &DeriveInput) -> Result<To
         }
 
         #sdk::__export_aggregate!(#name);
+    })
+}
+
+pub(crate) fn keyed(arguments: TokenStream, item: &DeriveInput) -> Result<TokenStream> {
+    let mut changelog = false;
+    arguments_of(arguments, "`changelog`", |meta| {
+        let known = meta.path.is_ident("changelog");
+        changelog |= known;
+        Ok(known)
+    })?;
+    let configured = configured(item, "keyed")?;
+    let (sdk, name) = (quote!(::wasmill_sdk), &item.ident);
+    Ok(quote! {
+        #configured
+
+        #[automatically_derived]
+        impl #sdk::__private::keyed::KeyedOperator for #name {
+            const CHANGELOG: bool = #changelog;
+        }
+
+        #sdk::__export_keyed!(#name);
+    })
+}
+
+pub(crate) fn window(arguments: TokenStream, item: &DeriveInput) -> Result<TokenStream> {
+    let mut parts = false;
+    arguments_of(arguments, "`parts`", |meta| {
+        let known = meta.path.is_ident("parts");
+        parts |= known;
+        Ok(known)
+    })?;
+    let configured = configured(item, "window")?;
+    let (sdk, name) = (quote!(::wasmill_sdk), &item.ident);
+    let (author, run) = if parts {
+        (quote!(#sdk::WindowedParts), quote!(run_parts))
+    } else {
+        (quote!(#sdk::Windowed), quote!(run_whole))
+    };
+    Ok(quote! {
+        #configured
+
+        #[automatically_derived]
+        impl #sdk::__private::window::WindowOperator for #name {
+            const COLUMNS: &'static [#sdk::ColumnSpec] = <<Self as #author>::Input<'static> as #sdk::Requires>::COLUMNS;
+            const EVENT_TIMES: bool = <<Self as #author>::Input<'static> as #sdk::Requires>::EVENT_TIMES;
+            const PORTS: &'static [#sdk::__private::port::PortSpec] =
+                <<Self as #author>::Output as #sdk::Outputs>::PORTS;
+
+            fn key(
+                key: &#sdk::__private::output::Schema,
+            ) -> ::std::result::Result<::std::vec::Vec<usize>, #sdk::Failure> {
+                <<Self as #author>::Key<'static> as #sdk::Key<'static>>::columns(key)
+            }
+
+            fn check(&self) -> ::std::result::Result<(), #sdk::Failure> {
+                <Self as #author>::check(self)
+            }
+
+            fn open(&mut self) -> ::std::result::Result<(), #sdk::Failure> {
+                <Self as #author>::open(self)
+            }
+
+            fn run(
+                &self,
+                call: &#sdk::__private::window::Call,
+            ) -> ::std::result::Result<#sdk::__private::window::Ran, #sdk::Failure> {
+                #sdk::__private::window::#run(self, call)
+            }
+        }
+
+        #sdk::__export_window!(#name);
     })
 }
 

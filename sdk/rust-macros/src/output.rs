@@ -79,16 +79,16 @@ pub(crate) fn accumulator(item: &DeriveInput) -> Result<TokenStream> {
     let views = fields.iter().enumerate().map(|(at, field)| {
         let (ident, ty) = (&field.ident, &field.ty);
         quote_spanned! {ty.span()=>
-            let #ident = #sdk::RawBatch::view::<#sdk::__private::aggregate::ReadView<'_, #ty>>(columns, #at)?;
+            let #ident = #sdk::RawBatch::view::<#sdk::__private::kept::ReadView<'_, #ty>>(columns, #at)?;
         }
     });
     let read = fields.iter().map(|field| {
         let (ident, ty) = (&field.ident, &field.ty);
-        quote_spanned!(ty.span()=> #ident: #sdk::__private::aggregate::read::<#ty>(&#ident, row))
+        quote_spanned!(ty.span()=> #ident: #sdk::__private::kept::read::<#ty>(&#ident, row))
     });
     let scalars = fields.iter().map(|field| {
         let (ident, ty) = (&field.ident, &field.ty);
-        quote_spanned!(ty.span()=> <#ty as #sdk::AccumulatorValue>::scalar(self.#ident))
+        quote_spanned!(ty.span()=> <#ty as #sdk::KeptValue>::scalar(&self.#ident))
     });
     let uncountable = format!(
         "`{name}` holds only booleans, and eight of them share a byte: the number of groups cannot be told. Keep one of \
@@ -142,7 +142,7 @@ fn statically(field: &Field) -> syn::Type {
     fields::with_lifetime(&field.ty, "static")
 }
 
-fn specs(fields: &[Field], of: &TokenStream) -> Vec<TokenStream> {
+pub(crate) fn specs(fields: &[Field], of: &TokenStream) -> Vec<TokenStream> {
     let spec = |field: &Field| {
         let (name, ty) = (&field.name, statically(field));
         quote_spanned! {field.ty.span()=>

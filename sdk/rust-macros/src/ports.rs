@@ -46,6 +46,7 @@ pub(crate) fn outputs(item: &DeriveInput) -> Result<TokenStream> {
                 name: #name,
                 passes: <#ty as #sdk::__private::port::AnyPort>::PASSES,
                 columns: <#ty as #sdk::__private::port::AnyPort>::COLUMNS,
+                changelog: <#ty as #sdk::__private::port::AnyPort>::CHANGELOG,
             }
         }
     });

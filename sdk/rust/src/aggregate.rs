@@ -7,75 +7,15 @@ use crate::{
     Reject,
     bindings::{aggregator, types as wit},
     buffer::Buffer,
-    column::{RawBatch, View},
+    column::RawBatch,
     config,
     fault::{Failure, Rejects},
-    input::{InputRow, InputValue, Requires},
+    input::{InputRow, Requires},
     metrics,
-    output::{OutputRow, OutputValue, Shape},
+    output::{OutputRow, Shape},
     schema,
-    types::{ColumnSpec, DataType, Json, Timestamp},
+    types::{ColumnSpec, DataType, Timestamp},
 };
-
-/// A value that a field of an accumulator can hold: it is read and written, so it owns what it holds.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be kept in an accumulator",
-    label = "not a type of accumulator",
-    note = "the fields of an `Accumulator` are `bool`, `i64`, `f64`, `String`, `Vec<u8>`, `Timestamp`, `Json<String>`, \
-            or an `Option` of one of them"
-)]
-pub trait AccumulatorValue: OutputValue + Sized {
-    /// What its column gives.
-    type Read<'a>: InputValue<'a>;
-    /// Takes what the column gave.
-    fn own(read: Self::Read<'_>) -> Self;
-    #[doc(hidden)]
-    fn scalar(self) -> wit::Scalar;
-}
-
-macro_rules! accumulator_value {
-    ($rust:ty, $read:ty, $own:expr, $scalar:expr) => {
-        impl AccumulatorValue for $rust {
-            type Read<'a> = $read;
-
-            #[inline]
-            fn own(read: Self::Read<'_>) -> Self {
-                $own(read)
-            }
-
-            fn scalar(self) -> wit::Scalar {
-                $scalar(self)
-            }
-        }
-    };
-}
-accumulator_value!(bool, bool, std::convert::identity, wit::Scalar::Boolean);
-accumulator_value!(i64, i64, std::convert::identity, wit::Scalar::Int64);
-accumulator_value!(f64, f64, std::convert::identity, wit::Scalar::Float64);
-accumulator_value!(Timestamp, Timestamp, std::convert::identity, |time: Timestamp| {
-    wit::Scalar::Timestamp(time.as_micros())
-});
-accumulator_value!(String, &'a str, str::to_owned, wit::Scalar::Utf8);
-accumulator_value!(Vec<u8>, &'a [u8], <[u8]>::to_vec, wit::Scalar::Binary);
-accumulator_value!(
-    Json<String>,
-    Json<&'a str>,
-    |json: Json<&str>| Self(json.0.to_owned()),
-    |json: Self| { wit::Scalar::Json(json.0) }
-);
-
-impl<T: AccumulatorValue> AccumulatorValue for Option<T> {
-    type Read<'a> = Option<T::Read<'a>>;
-
-    #[inline]
-    fn own(read: Self::Read<'_>) -> Self {
-        read.map(T::own)
-    }
-
-    fn scalar(self) -> wit::Scalar {
-        self.map_or(wit::Scalar::Null, T::scalar)
-    }
-}
 
 /// What an aggregate keeps for each group. Derive it: each field is a column, and `Default` gives the value of a group
 /// without rows.
@@ -442,14 +382,6 @@ fn store<A: Accumulator>(kept: Vec<A>) -> Result<Vec<wit::Column>, Failure> {
 fn finished<S: Shape>(builders: S::Builders, rows: usize) -> Result<Vec<wit::Column>, Failure> {
     S::finish(builders, rows)
         .map_err(|(at, len)| Failure::new(format!("column `{}` has {len} values for {rows}", S::COLUMNS[at].name)))
-}
-
-/// The view of an accumulator's column.
-pub type ReadView<'a, T> = <<T as AccumulatorValue>::Read<'a> as InputValue<'a>>::View;
-
-/// Reads one value of an accumulator.
-pub fn read<T: AccumulatorValue>(view: &ReadView<'_, T>, row: usize) -> T {
-    T::own(view.get(row))
 }
 
 /// Whether one of the columns says how many groups there are.

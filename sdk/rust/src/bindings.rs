@@ -37,8 +37,43 @@ pub mod aggregate {
     });
 }
 
+/// The world `keyed`.
+pub mod keyed {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "keyed",
+        pub_export_macro: true,
+        default_bindings_module: "wasmill_sdk::__private::bindings::keyed",
+        runtime_path: "wasmill_sdk::__private::wit_bindgen::rt",
+        with: {
+            "wasmill:operator/types@0.1.0": super::transform::wasmill::operator::types,
+            "wasmill:operator/log@0.1.0": super::transform::wasmill::operator::log,
+            "wasmill:operator/metrics@0.1.0": super::transform::wasmill::operator::metrics,
+        },
+    });
+}
+
+/// The world `window`.
+pub mod window {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "window",
+        pub_export_macro: true,
+        default_bindings_module: "wasmill_sdk::__private::bindings::window",
+        runtime_path: "wasmill_sdk::__private::wit_bindgen::rt",
+        with: {
+            "wasmill:operator/types@0.1.0": super::transform::wasmill::operator::types,
+            "wasmill:operator/log@0.1.0": super::transform::wasmill::operator::log,
+            "wasmill:operator/metrics@0.1.0": super::transform::wasmill::operator::metrics,
+        },
+    });
+}
+
 pub use aggregate::exports::wasmill::operator::aggregator;
+pub use keyed::exports::wasmill::operator::keyed_operator;
+pub use keyed::wasmill::operator::{state, state_types};
 pub use transform::exports::wasmill::operator::transformer;
 pub use transform::wasmill::operator::types;
 #[cfg(target_arch = "wasm32")]
 pub use transform::wasmill::operator::{log, metrics};
+pub use window::exports::wasmill::operator::window_operator;

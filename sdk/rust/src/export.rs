@@ -117,6 +117,109 @@ macro_rules! __export_aggregate {
     };
 }
 
+/// Implements the exports of the world `keyed`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_keyed {
+    ($operator:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::__private::{
+                bindings::{keyed_operator, types},
+                keyed, opened, panic,
+            };
+
+            struct Component;
+
+            ::std::thread_local! {
+                static OPERATOR: opened::Slot<keyed::Opened<$operator>> = const { opened::Slot::new() };
+            }
+
+            impl keyed_operator::Guest for Component {
+                fn describe(
+                    config: ::std::string::String,
+                    inputs: ::std::vec::Vec<types::Input>,
+                    key: ::std::vec::Vec<::std::string::String>,
+                ) -> ::std::result::Result<keyed_operator::Description, types::Failure> {
+                    panic::report();
+                    keyed::describe::<$operator>(&config, &inputs, &key)
+                }
+
+                fn open(
+                    config: ::std::string::String,
+                    inputs: ::std::vec::Vec<types::Input>,
+                    key: ::std::vec::Vec<::std::string::String>,
+                ) -> ::std::result::Result<(), types::Failure> {
+                    panic::report();
+                    OPERATOR.with(|slot| opened::set(slot, keyed::open(&config, &inputs, &key)?))
+                }
+
+                fn process(
+                    call: keyed_operator::Call,
+                ) -> ::std::result::Result<keyed_operator::Outputs, types::Failure> {
+                    OPERATOR.with(|slot| opened::get(slot)?.process(call))
+                }
+            }
+
+            $crate::__private::bindings::keyed::export!(
+                Component with_types_in $crate::__private::bindings::keyed
+            );
+        };
+    };
+}
+
+/// Implements the exports of the world `window`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_window {
+    ($operator:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::__private::{
+                bindings::{types, window_operator},
+                opened, panic, window,
+            };
+
+            struct Component;
+
+            ::std::thread_local! {
+                static OPERATOR: opened::Slot<window::Opened<$operator>> = const { opened::Slot::new() };
+            }
+
+            impl window_operator::Guest for Component {
+                fn describe(
+                    config: ::std::string::String,
+                    input: types::Input,
+                    key: ::std::vec::Vec<::std::string::String>,
+                ) -> ::std::result::Result<window_operator::Description, types::Failure> {
+                    panic::report();
+                    window::describe::<$operator>(&config, &input, &key)
+                }
+
+                fn open(
+                    config: ::std::string::String,
+                    input: types::Input,
+                    key: ::std::vec::Vec<::std::string::String>,
+                ) -> ::std::result::Result<(), types::Failure> {
+                    panic::report();
+                    OPERATOR.with(|slot| opened::set(slot, window::open(&config, &input, &key)?))
+                }
+
+                fn process(
+                    firings: window_operator::Firings,
+                    batch: types::Batch,
+                ) -> ::std::result::Result<window_operator::Outputs, types::Failure> {
+                    OPERATOR.with(|slot| opened::get(slot)?.process(firings, batch))
+                }
+            }
+
+            $crate::__private::bindings::window::export!(
+                Component with_types_in $crate::__private::bindings::window
+            );
+        };
+    };
+}
+
 /// The operator of an instance, from `open` on.
 pub mod opened {
     use std::cell::OnceCell;

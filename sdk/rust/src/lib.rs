@@ -47,6 +47,8 @@
 //! | use or change the event time | `#[column(event_time)]` on a field; [`Transform::event_time`] |
 //! | work on whole columns | [`TransformColumns`] with `#[transform(columns)]` |
 //! | aggregate | [`Aggregate`] with `#[aggregate]` |
+//! | remember something for each key, set timers | [`Keyed`] with `#[keyed]` |
+//! | look at all rows of a window | [`Windowed`] with `#[window]` |
 //! | log, measure | [`info!`](crate::info), [`metrics`] |
 //! | test without Wasm | [`testing`] |
 //!
@@ -68,35 +70,49 @@ mod fault;
 mod hash;
 mod host;
 mod input;
+mod kept;
+mod keyed;
 pub mod log;
 pub mod metrics;
 mod output;
 mod port;
 mod schema;
+mod state;
+mod take;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod transform;
 mod types;
+mod window;
 
-pub use aggregate::{Accumulator, AccumulatorValue, Aggregate, Group, Window};
+pub use aggregate::{Accumulator, Aggregate, Group, Window};
 pub use column::{Bits, Bytes, JsonText, Nullable, RawBatch, RawColumn, Text, View};
 pub use fault::{Failure, Reject, Rejects};
 pub use hash::{HashMap, HashSet};
 pub use input::{Batch, InputColumns, InputRow, InputValue, Requires};
+pub use kept::KeptValue;
+pub use keyed::{Context, Inputs, Key, Keyed, NoTimers, TimerSpec, Timers};
 pub use output::{ColumnData, OutputColumns, OutputRow, OutputValue, Shape, Values};
-pub use port::{Add, Keep, Only, Outputs, Port, RowNumbers, Rows};
+pub use port::{Add, Changelog, EmitPort, Keep, Kind, Only, Outputs, Port, RowNumbers, Rows, WithKey};
+pub use state::{
+    List, ListIter, Map, MapRange, OnDemand, SortKey, State, StateRow, StateTable, TableOptions, TableSettings, Ttl,
+};
 pub use transform::{Retime, Transform, TransformColumns};
 pub use types::{ColumnSpec, DataType, Json, Timestamp};
 pub use wasmill_sdk_macros::{
-    Accumulator, InputColumns, InputRow, OutputColumns, OutputRow, Outputs, aggregate, transform,
+    Accumulator, InputColumns, InputRow, Inputs, OutputColumns, OutputRow, Outputs, State, Tables, Timers, aggregate,
+    keyed, transform, window,
 };
+pub use window::{Firing, WindowRows, Windowed, WindowedParts};
 
 /// What an operator needs, for `use wasmill_sdk::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        Accumulator, Add, Aggregate, Batch, Bits, Bytes, Failure, Group, HashMap, HashSet, InputColumns, InputRow,
-        Json, JsonText, Keep, Nullable, Only, OutputColumns, OutputRow, Outputs, Reject, Rejects, Retime, Rows, Text,
-        Timestamp, Transform, TransformColumns, Values, Window, aggregate, transform,
+        Accumulator, Add, Aggregate, Batch, Bits, Bytes, Changelog, Context, Failure, Firing, Group, HashMap, HashSet,
+        InputColumns, InputRow, Inputs, Json, JsonText, Keep, Keyed, Kind, List, Map, NoTimers, Nullable, OnDemand,
+        Only, OutputColumns, OutputRow, Outputs, Reject, Rejects, Retime, Rows, State, TableSettings, Tables, Text,
+        Timers, Timestamp, Transform, TransformColumns, Ttl, Values, Window, WindowRows, Windowed, WindowedParts,
+        WithKey, aggregate, keyed, transform, window,
     };
 }
 
@@ -116,17 +132,33 @@ pub mod __private {
     }
 
     pub mod aggregate {
-        pub use crate::aggregate::{AggregateOperator, Opened, ReadView, countable, describe, open, read};
+        pub use crate::aggregate::{AggregateOperator, Opened, countable, describe, open};
+    }
+
+    pub mod kept {
+        pub use crate::kept::{ReadView, read};
+    }
+
+    pub mod keyed {
+        pub use crate::keyed::{KeyedOperator, Opened, describe, open};
+    }
+
+    pub mod state {
+        pub use crate::state::{Effects, Given, TableDescription, ValueCall};
+    }
+
+    pub mod window {
+        pub use crate::window::{Call, Opened, Ran, WindowOperator, describe, open, run_parts, run_whole};
     }
 
     pub mod output {
         pub use crate::{
-            bindings::types::{Column, Scalar},
+            bindings::types::{Column, Scalar, Schema},
             output::{Builder, WholeColumns},
         };
     }
 
     pub mod port {
-        pub use crate::port::{AnyPort, PortRows, PortSpec};
+        pub use crate::port::{AnyPort, Passing, PortRows, PortSpec};
     }
 }

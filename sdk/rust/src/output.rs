@@ -122,9 +122,15 @@ pub struct NullableBuilder<B> {
 impl<B: Builder> NullableBuilder<B> {
     #[inline]
     fn push<T: OutputValue<Builder = B>>(&mut self, value: Option<T>) {
+        self.push_with(value, T::push);
+    }
+
+    /// Adds a value in the way that `push` says, or a null.
+    #[inline]
+    pub(crate) fn push_with<T>(&mut self, value: Option<T>, push: impl FnOnce(T, &mut B)) {
         match value {
             Some(value) => {
-                value.push(&mut self.values);
+                push(value, &mut self.values);
                 if let Some(bits) = &mut self.validity {
                     bits.push(true);
                 }

@@ -3,6 +3,12 @@
 //! A port knows which rows of the input it emits, in what order, and the columns that it computes for them. Columns
 //! that pass through are named to the host by their position and never copied; a filter is a list of row numbers.
 
+mod changelog;
+mod with_key;
+
+pub use changelog::{Changelog, EmitPort, Kind};
+pub use with_key::WithKey;
+
 use crate::{
     bindings::types as wit,
     buffer,
@@ -294,16 +300,31 @@ impl Keep {
 pub struct PortSpec {
     /// The port's name.
     pub name: &'static str,
-    /// Whether the columns of the input pass through.
-    pub passes: bool,
+    /// The columns that stand before the computed ones.
+    pub passes: Passing,
     /// The computed columns.
     pub columns: &'static [ColumnSpec],
+    /// Whether its rows say what they do: insert, update, delete.
+    pub changelog: bool,
+}
+
+/// The columns of a port that are not computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// None.
+    Nothing,
+    /// Those of the input row.
+    Input,
+    /// Those of the key.
+    Key,
 }
 
 /// What a port emits of one batch.
 #[derive(Debug)]
 pub struct PortRows {
     pub(crate) rows: wit::Selection,
+    /// A byte a row; empty where the port is no changelog.
+    pub(crate) kinds: Vec<u8>,
     pub(crate) computed: Vec<wit::Column>,
 }
 
@@ -311,13 +332,16 @@ pub struct PortRows {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a port",
     label = "not a port",
-    note = "the fields of an `Outputs` struct are `Keep`, `Add<Columns>` or `Only<Columns>`"
+    note = "the fields of an `Outputs` struct are `Keep`, `Add<Columns>`, `Only<Columns>`, `WithKey<Columns>`, or \
+            `Changelog<..>` of one of them"
 )]
 pub trait AnyPort: Sized {
-    /// Whether the columns of the input pass through.
-    const PASSES: bool;
+    /// The columns that stand before the computed ones.
+    const PASSES: Passing;
     /// The computed columns.
     const COLUMNS: &'static [ColumnSpec];
+    /// Whether its rows say what they do.
+    const CHANGELOG: bool = false;
     /// An empty port, before a batch of so many rows.
     fn start(rows: usize) -> Self;
     /// The input row that is read next.
@@ -331,7 +355,7 @@ pub trait AnyPort: Sized {
 }
 
 impl<S: Shape, const PASS: bool> AnyPort for Port<S, PASS> {
-    const PASSES: bool = PASS;
+    const PASSES: Passing = if PASS { Passing::Input } else { Passing::Nothing };
     const COLUMNS: &'static [ColumnSpec] = S::COLUMNS;
 
     fn start(rows: usize) -> Self {
@@ -365,6 +389,7 @@ impl<S: Shape, const PASS: bool> AnyPort for Port<S, PASS> {
         }
         Ok(PortRows {
             rows: selected.into_wit(),
+            kinds: Vec::new(),
             computed,
         })
     }
@@ -426,8 +451,8 @@ impl<S: Shape, const PASS: bool> AnyPort for Port<S, PASS> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an output",
     label = "not an output",
-    note = "an operator's `Output` is `Keep`, `Add<Columns>`, `Only<Columns>`, or a struct of them with \
-            `#[derive(Outputs)]`"
+    note = "an operator's `Output` is `Keep`, `Add<Columns>`, `Only<Columns>`, `WithKey<Columns>`, `Changelog<..>` of \
+            one of them, or a struct of them with `#[derive(Outputs)]`"
 )]
 pub trait Outputs: Sized {
     /// The ports, the main output first.
@@ -444,23 +469,31 @@ pub trait Outputs: Sized {
     fn finish(self, rows: usize) -> Result<Vec<PortRows>, Failure>;
 }
 
-impl<S: Shape, const PASS: bool> Outputs for Port<S, PASS> {
-    const PORTS: &'static [PortSpec] = &[PortSpec {
-        name: "out",
-        passes: PASS,
-        columns: S::COLUMNS,
-    }];
+macro_rules! single {
+    ([$($generic:tt)*] $port:ty) => {
+        impl<$($generic)*> Outputs for $port {
+            const PORTS: &'static [PortSpec] = &[PortSpec {
+                name: "out",
+                passes: <Self as AnyPort>::PASSES,
+                columns: <Self as AnyPort>::COLUMNS,
+                changelog: <Self as AnyPort>::CHANGELOG,
+            }];
 
-    fn start(rows: usize) -> Self {
-        AnyPort::start(rows)
-    }
+            fn start(rows: usize) -> Self {
+                AnyPort::start(rows)
+            }
 
-    #[inline]
-    fn at(&mut self, row: u32) {
-        AnyPort::at(self, row);
-    }
+            #[inline]
+            fn at(&mut self, row: u32) {
+                AnyPort::at(self, row);
+            }
 
-    fn finish(self, rows: usize) -> Result<Vec<PortRows>, Failure> {
-        AnyPort::finish(self, "out", rows).map(|rows| vec![rows])
-    }
+            fn finish(self, rows: usize) -> Result<Vec<PortRows>, Failure> {
+                AnyPort::finish(self, "out", rows).map(|rows| vec![rows])
+            }
+        }
+    };
 }
+single!([S: Shape, const PASS: bool] Port<S, PASS>);
+single!([S: Shape] WithKey<S>);
+single!([P: EmitPort] Changelog<P>);

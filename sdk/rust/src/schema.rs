@@ -2,6 +2,7 @@
 
 use crate::{
     bindings::types as wit,
+    column::RawBatch,
     fault::Failure,
     types::{ColumnSpec, DataType},
 };
@@ -41,7 +42,12 @@ fn require_column(input: &wit::Input, spec: &ColumnSpec) -> Result<(), Failure> 
             names(&input.schema),
         )));
     };
-    if field.data_type != spec.data_type.name() {
+    fits(&format!("input `{}`", input.name), field, spec.data_type, spec.nullable)
+}
+
+/// Whether a column that `owner` has can be read in this way.
+pub(crate) fn fits(owner: &str, field: &wit::Field, data_type: DataType, nullable: bool) -> Result<(), Failure> {
+    if field.data_type != data_type.name() {
         let mend = match DataType::from_name(&field.data_type) {
             Some(found) => format!(
                 "or read it as `{}` in the operator",
@@ -50,20 +56,52 @@ fn require_column(input: &wit::Input, spec: &ColumnSpec) -> Result<(), Failure> 
             None => "or leave it out: the operator's SDK does not know that type".to_owned(),
         };
         return Err(Failure::new(format!(
-            "column `{}` of input `{}` is {}, and the operator reads it as {}. Change its type in the topology, {mend}",
-            spec.name, input.name, field.data_type, spec.data_type,
+            "column `{}` of {owner} is {}, and the operator reads it as {data_type}. Change its type in the topology, {mend}",
+            field.name, field.data_type,
         )));
     }
-    if field.nullable && !spec.nullable {
+    if field.nullable && !nullable {
         return Err(Failure::new(format!(
-            "column `{}` of input `{}` may be null, and the operator reads it as never null. Drop `nullable = true` \
+            "column `{}` of {owner} may be null, and the operator reads it as never null. Drop `nullable = true` \
              from the column, or read it as `{}` in the operator",
-            spec.name,
-            input.name,
-            optional(spec.data_type.rust(), true),
+            field.name,
+            optional(data_type.rust(), true),
         )));
     }
     Ok(())
+}
+
+/// The columns of a key, as an input has them.
+pub(crate) fn key(input: &wit::Input, key: &[String]) -> Result<wit::Schema, Failure> {
+    let field = |name: &String| {
+        let field = input.schema.fields.iter().find(|field| field.name == *name);
+        field
+            .cloned()
+            .ok_or_else(|| Failure::new(format!("input `{}` has no key column `{name}`", input.name)))
+    };
+    Ok(wit::Schema {
+        fields: key.iter().map(field).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Those of the key columns of a call that an operator reads, in its order.
+pub(crate) fn key_columns(read: &[usize], columns: Vec<wit::Column>, rows: usize) -> Result<RawBatch, Failure> {
+    let given = columns.len();
+    let mut columns: Vec<_> = columns.into_iter().map(Some).collect();
+    let take = |&at: &usize| {
+        let column = columns.get_mut(at).and_then(Option::take);
+        column.ok_or_else(|| {
+            Failure::new(format!(
+                "the call has {given} key columns, and column {at} is needed once"
+            ))
+        })
+    };
+    Ok(RawBatch::new(wit::Batch {
+        rows: rows as u32,
+        event_times: Vec::new(),
+        kinds: Vec::new(),
+        columns: read.iter().map(take).collect::<Result<_, _>>()?,
+    }))
 }
 
 fn optional(rust: &str, nullable: bool) -> String {
@@ -74,7 +112,7 @@ fn optional(rust: &str, nullable: bool) -> String {
     }
 }
 
-fn names(schema: &wit::Schema) -> String {
+pub(crate) fn names(schema: &wit::Schema) -> String {
     if schema.fields.is_empty() {
         return "no columns".to_owned();
     }

@@ -1,7 +1,7 @@
 //! Tests an operator without Wasm: tables in, tables out, in the process of the test.
 //!
-//! [`TransformTest`] and [`AggregateTest`] call an operator as the host does: `describe`, `open`, then batches; what it
-//! logs and measures is kept. A [`Table`] is a batch with names and types, for comparing and printing.
+//! [`TransformTest`], [`AggregateTest`], [`KeyedTest`] and [`WindowTest`] call an operator as the host does: `describe`,
+//! `open`, then batches; what it logs and measures is kept. A [`Table`] is a batch with names and types, for comparing and printing.
 //!
 //! ```
 //! use wasmill_sdk::{prelude::*, testing::{Table, TransformTest}};
@@ -42,12 +42,16 @@
 //! ```
 
 mod aggregate;
+mod keyed;
 mod table;
 mod transform;
+mod window;
 
 pub use aggregate::AggregateTest;
+pub use keyed::KeyedTest;
 pub use table::Table;
 pub use transform::{Output, TransformTest};
+pub use window::WindowTest;
 
 pub use crate::host::LogLine;
 

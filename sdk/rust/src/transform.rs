@@ -12,7 +12,7 @@ use crate::{
     fault::{Failure, Reject, Rejects},
     input::{Batch, InputColumns, InputRow},
     metrics,
-    port::{Outputs, PortRows, PortSpec},
+    port::{Outputs, Passing, PortRows, PortSpec},
     schema,
     types::{ColumnSpec, DataType},
 };
@@ -362,7 +362,7 @@ fn output(port: u32, rows: PortRows, layout: &[Source]) -> transformer::Output {
     transformer::Output {
         port,
         rows: rows.rows,
-        kinds: Vec::new(),
+        kinds: rows.kinds,
         columns: columns.collect(),
     }
 }
@@ -376,9 +376,15 @@ fn plan<T: TransformOperator>(
     };
     for input in inputs {
         schema::require(input, T::COLUMNS)?;
-        if T::PORTS.iter().any(|port| port.passes) {
+        if T::PORTS.iter().any(|port| port.passes == Passing::Input) {
             schema::same(first, input)?;
         }
+    }
+    if let Some(keyed) = T::PORTS.iter().find(|port| port.passes == Passing::Key) {
+        return Err(Failure::new(format!(
+            "port `{}` gives key columns, and a transform has no key: make it `Only` or `Add`",
+            keyed.name
+        )));
     }
     let (ports, layouts): (Vec<_>, Vec<_>) = T::PORTS.iter().map(|spec| port(spec, &first.schema)).unzip();
     let event_time = operator
@@ -399,7 +405,7 @@ fn plan<T: TransformOperator>(
 fn port(spec: &PortSpec, input: &wit::Schema) -> (wit::Port, Layout) {
     let mut fields = Vec::new();
     let mut layout = Layout::new();
-    if spec.passes {
+    if spec.passes == Passing::Input {
         for (field, at) in input.fields.iter().zip(0..) {
             if let Some(computed) = spec.columns.iter().position(|column| column.name == field.name) {
                 fields.push(schema::field(&spec.columns[computed]));
@@ -420,7 +426,7 @@ fn port(spec: &PortSpec, input: &wit::Schema) -> (wit::Port, Layout) {
         wit::Port {
             name: spec.name.to_owned(),
             schema: wit::Schema { fields },
-            changelog: false,
+            changelog: spec.changelog,
         },
         layout,
     )

@@ -1,6 +1,6 @@
 //! A batch with names and types, for people.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use crate::{
     bindings::types as wit,
@@ -8,6 +8,7 @@ use crate::{
     column::RawBatch,
     input::InputValue,
     output::{Builder, OutputValue},
+    port::Kind,
     types::{DataType, Json, Timestamp},
 };
 
@@ -33,6 +34,7 @@ pub struct Table {
     rows: usize,
     columns: Vec<Column>,
     event_times: Option<Vec<Timestamp>>,
+    kinds: Option<Vec<Kind>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -43,13 +45,84 @@ struct Column {
     cells: Vec<Option<Cell>>,
 }
 
+/// A value. Only values of one column are compared.
 #[derive(Debug, Clone, PartialEq)]
-enum Cell {
+pub(super) enum Cell {
     Boolean(bool),
     Int64(i64),
     Float64(f64),
     Text(String),
     Binary(Vec<u8>),
+}
+
+impl Eq for Cell {}
+
+impl PartialOrd for Cell {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Cell {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Boolean(a), Self::Boolean(b)) => a.cmp(b),
+            (Self::Int64(a), Self::Int64(b)) => a.cmp(b),
+            (Self::Float64(a), Self::Float64(b)) => a.total_cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Binary(a), Self::Binary(b)) => a.cmp(b),
+            _ => Ordering::Equal,
+        }
+    }
+}
+
+/// The values of a row.
+pub(super) type Cells = Vec<Option<Cell>>;
+
+/// The columns of these rows.
+pub(super) fn encode<'a>(fields: &[wit::Field], rows: impl Iterator<Item = &'a Cells> + Clone) -> Vec<wit::Column> {
+    let column = |(at, field): (usize, &wit::Field)| {
+        Column::of(field, rows.clone().map(|row| row[at].clone()).collect()).encode()
+    };
+    fields.iter().enumerate().map(column).collect()
+}
+
+/// The rows of these columns.
+pub(super) fn decode(fields: &[wit::Field], columns: &[wit::Column], rows: usize) -> Vec<Cells> {
+    let columns: Vec<Column> = fields
+        .iter()
+        .zip(columns)
+        .map(|(field, column)| Column::decode(field, column.clone(), rows))
+        .collect();
+    (0..rows)
+        .map(|row| columns.iter().map(|column| column.cells[row].clone()).collect())
+        .collect()
+}
+
+/// A row that stands where there is none.
+pub(super) fn blank(fields: &[wit::Field]) -> Cells {
+    let value = |field: &wit::Field| {
+        (!field.nullable).then(|| match DataType::from_name(&field.data_type) {
+            Some(DataType::Boolean) => Cell::Boolean(false),
+            Some(DataType::Float64) => Cell::Float64(0.0),
+            Some(DataType::Utf8 | DataType::Json) => Cell::Text(String::new()),
+            Some(DataType::Binary) => Cell::Binary(Vec::new()),
+            Some(DataType::Int64 | DataType::Timestamp) | None => Cell::Int64(0),
+        })
+    };
+    fields.iter().map(value).collect()
+}
+
+/// A value of the contract as one of a table.
+pub(super) fn cell(scalar: &wit::Scalar) -> Option<Cell> {
+    Some(match scalar {
+        wit::Scalar::Null => return None,
+        wit::Scalar::Boolean(value) => Cell::Boolean(*value),
+        wit::Scalar::Int64(value) | wit::Scalar::Timestamp(value) => Cell::Int64(*value),
+        wit::Scalar::Float64(value) => Cell::Float64(*value),
+        wit::Scalar::Utf8(value) | wit::Scalar::Json(value) => Cell::Text(value.clone()),
+        wit::Scalar::Binary(value) => Cell::Binary(value.clone()),
+    })
 }
 
 impl Table {
@@ -97,6 +170,24 @@ impl Table {
         self
     }
 
+    /// The table as a changelog: what each row does.
+    ///
+    /// # Panics
+    ///
+    /// When there is another number of kinds than of rows.
+    #[must_use]
+    pub fn with_kinds(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        let kinds: Vec<_> = kinds.into_iter().collect();
+        assert_eq!(kinds.len(), self.rows, "a changelog needs a kind for each row");
+        self.kinds = Some(kinds);
+        self
+    }
+
+    /// What each row does, where the table is a changelog.
+    pub fn kinds(&self) -> Option<&[Kind]> {
+        self.kinds.as_deref()
+    }
+
     /// How many rows it has.
     pub fn rows(&self) -> usize {
         self.rows
@@ -126,7 +217,28 @@ impl Table {
                 .event_times
                 .as_ref()
                 .map(|times| rows.iter().map(|row| times[*row]).collect()),
+            kinds: self
+                .kinds
+                .as_ref()
+                .map(|kinds| rows.iter().map(|row| kinds[*row]).collect()),
         }
+    }
+
+    /// A table of rows.
+    pub(super) fn of(fields: &[wit::Field], rows: &[Cells]) -> Self {
+        let column =
+            |(at, field): (usize, &wit::Field)| Column::of(field, rows.iter().map(|row| row[at].clone()).collect());
+        Self {
+            rows: rows.len(),
+            columns: fields.iter().enumerate().map(column).collect(),
+            event_times: None,
+            kinds: None,
+        }
+    }
+
+    /// The values of some columns in one row.
+    pub(super) fn cells(&self, columns: &[usize], row: usize) -> Cells {
+        columns.iter().map(|at| self.columns[*at].cells[row].clone()).collect()
     }
 
     /// The rows of this table and of another with the same columns.
@@ -141,6 +253,9 @@ impl Table {
         }
         if let (Some(times), Some(more)) = (&mut self.event_times, other.event_times) {
             times.extend(more);
+        }
+        if let (Some(kinds), Some(more)) = (&mut self.kinds, other.kinds) {
+            kinds.extend(more);
         }
     }
 
@@ -181,7 +296,7 @@ impl Table {
         wit::Batch {
             rows: u32::try_from(self.rows).expect("a batch has less than 2^32 rows"),
             event_times: if requirement.event_times { times() } else { Vec::new() },
-            kinds: Vec::new(),
+            kinds: self.kinds.iter().flatten().map(|kind| kind.byte()).collect(),
             columns: requirement.columns.iter().map(column).collect(),
         }
     }
@@ -201,6 +316,7 @@ impl Table {
             rows,
             columns: columns.collect(),
             event_times: None,
+            kinds: None,
         }
     }
 
@@ -229,6 +345,7 @@ impl Table {
             rows: rows.len(),
             columns: fields.iter().zip(columns).map(column).collect(),
             event_times: selected.event_times,
+            kinds: None,
         }
     }
 
@@ -266,6 +383,10 @@ impl Column {
             DataType::Json => cells::<Json<&str>>(&batch, |json| Cell::Text(json.0.to_owned())),
             DataType::Binary => cells::<&[u8]>(&batch, |bytes| Cell::Binary(bytes.to_owned())),
         };
+        Self::of(field, cells)
+    }
+
+    fn of(field: &wit::Field, cells: Vec<Option<Cell>>) -> Self {
         let null = cells.iter().any(Option::is_none);
         assert!(
             field.nullable || !null,
@@ -274,7 +395,7 @@ impl Column {
         );
         Self {
             name: field.name.clone(),
-            data_type,
+            data_type: DataType::from_name(&field.data_type).expect("the SDK writes types that it knows"),
             nullable: field.nullable,
             cells,
         }

@@ -25,6 +25,10 @@ pub struct Output {
 }
 
 impl Output {
+    pub(super) fn new(ports: Vec<(String, Table)>, rejects: Vec<(u32, String)>) -> Self {
+        Self { ports, rejects }
+    }
+
     /// The rows of a port; the single one of an operator without side outputs is `out`.
     ///
     /// # Panics

@@ -1,0 +1,230 @@
+//! Values that the host keeps for an operator: the fields of accumulators and of state.
+
+use crate::{
+    bindings::types as wit,
+    column::View,
+    input::InputValue,
+    output::OutputValue,
+    types::{Json, Timestamp},
+};
+
+/// A value that a field of an accumulator or of a state can hold: it is read and written, so it owns what it holds.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept in an accumulator or a state",
+    label = "not a type that the host keeps",
+    note = "what is kept is `bool`, `i64`, `f64`, `String`, `Vec<u8>`, `Timestamp`, `Json<String>`, or an `Option` of one \
+            of them"
+)]
+pub trait KeptValue: OutputValue + Default + 'static {
+    /// What its column gives.
+    type Read<'a>: InputValue<'a>;
+    /// Takes what the column gave.
+    fn own(read: Self::Read<'_>) -> Self;
+    /// Takes what the column gave in the place of what is there, whose memory is used again.
+    fn reload(&mut self, read: Self::Read<'_>);
+    /// Whether it is what the column gave, bit by bit.
+    fn is(&self, read: Self::Read<'_>) -> bool;
+    /// Whether it is the same as another, bit by bit.
+    fn same(&self, other: &Self) -> bool;
+    /// Adds the value to its column.
+    fn store(&self, builder: &mut Self::Builder);
+    #[doc(hidden)]
+    fn scalar(&self) -> wit::Scalar;
+}
+
+macro_rules! plain_value {
+    ($rust:ty, $same:expr, $scalar:expr) => {
+        impl KeptValue for $rust {
+            type Read<'a> = $rust;
+
+            #[inline]
+            fn own(read: Self) -> Self {
+                read
+            }
+
+            #[inline]
+            fn reload(&mut self, read: Self) {
+                *self = read;
+            }
+
+            #[inline]
+            fn is(&self, read: Self) -> bool {
+                $same(self, &read)
+            }
+
+            #[inline]
+            fn same(&self, other: &Self) -> bool {
+                $same(self, other)
+            }
+
+            #[inline]
+            fn store(&self, builder: &mut Self::Builder) {
+                OutputValue::push(*self, builder);
+            }
+
+            fn scalar(&self) -> wit::Scalar {
+                $scalar(*self)
+            }
+        }
+    };
+}
+plain_value!(bool, bool::eq, wit::Scalar::Boolean);
+plain_value!(i64, i64::eq, wit::Scalar::Int64);
+plain_value!(f64, |a: &f64, b: &f64| a.to_bits() == b.to_bits(), wit::Scalar::Float64);
+plain_value!(Timestamp, Timestamp::eq, |time: Timestamp| wit::Scalar::Timestamp(
+    time.as_micros()
+));
+
+impl KeptValue for String {
+    type Read<'a> = &'a str;
+
+    #[inline]
+    fn own(read: &str) -> Self {
+        read.to_owned()
+    }
+
+    #[inline]
+    fn reload(&mut self, read: &str) {
+        self.clear();
+        self.push_str(read);
+    }
+
+    #[inline]
+    fn is(&self, read: &str) -> bool {
+        self == read
+    }
+
+    #[inline]
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    #[inline]
+    fn store(&self, builder: &mut Self::Builder) {
+        OutputValue::push(self, builder);
+    }
+
+    fn scalar(&self) -> wit::Scalar {
+        wit::Scalar::Utf8(self.clone())
+    }
+}
+
+impl KeptValue for Vec<u8> {
+    type Read<'a> = &'a [u8];
+
+    #[inline]
+    fn own(read: &[u8]) -> Self {
+        read.to_vec()
+    }
+
+    #[inline]
+    fn reload(&mut self, read: &[u8]) {
+        self.clear();
+        self.extend_from_slice(read);
+    }
+
+    #[inline]
+    fn is(&self, read: &[u8]) -> bool {
+        self == read
+    }
+
+    #[inline]
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    #[inline]
+    fn store(&self, builder: &mut Self::Builder) {
+        OutputValue::push(self, builder);
+    }
+
+    fn scalar(&self) -> wit::Scalar {
+        wit::Scalar::Binary(self.clone())
+    }
+}
+
+impl KeptValue for Json<String> {
+    type Read<'a> = Json<&'a str>;
+
+    #[inline]
+    fn own(read: Json<&str>) -> Self {
+        Self(read.0.to_owned())
+    }
+
+    #[inline]
+    fn reload(&mut self, read: Json<&str>) {
+        self.0.reload(read.0);
+    }
+
+    #[inline]
+    fn is(&self, read: Json<&str>) -> bool {
+        self.0 == read.0
+    }
+
+    #[inline]
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    #[inline]
+    fn store(&self, builder: &mut Self::Builder) {
+        OutputValue::push(Json(self.text()), builder);
+    }
+
+    fn scalar(&self) -> wit::Scalar {
+        wit::Scalar::Json(self.0.clone())
+    }
+}
+
+impl<T: KeptValue> KeptValue for Option<T> {
+    type Read<'a> = Option<T::Read<'a>>;
+
+    #[inline]
+    fn own(read: Self::Read<'_>) -> Self {
+        read.map(T::own)
+    }
+
+    #[inline]
+    fn reload(&mut self, read: Self::Read<'_>) {
+        match (self.as_mut(), read) {
+            (Some(value), Some(read)) => value.reload(read),
+            (_, read) => *self = read.map(T::own),
+        }
+    }
+
+    #[inline]
+    fn is(&self, read: Self::Read<'_>) -> bool {
+        match (self, read) {
+            (Some(value), Some(read)) => value.is(read),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Some(value), Some(other)) => value.same(other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn store(&self, builder: &mut Self::Builder) {
+        builder.push_with(self.as_ref(), T::store);
+    }
+
+    fn scalar(&self) -> wit::Scalar {
+        self.as_ref().map_or(wit::Scalar::Null, T::scalar)
+    }
+}
+
+/// The view of a kept value's column.
+pub type ReadView<'a, T> = <<T as KeptValue>::Read<'a> as InputValue<'a>>::View;
+
+/// Reads one kept value.
+#[inline]
+pub fn read<T: KeptValue>(view: &ReadView<'_, T>, row: usize) -> T {
+    T::own(view.get(row))
+}

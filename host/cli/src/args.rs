@@ -207,4 +207,8 @@ pub(crate) enum World {
     Transform,
     /// An aggregate of a window.
     Aggregate,
+    /// An operator with state and timers for each key.
+    Keyed,
+    /// An operator over all rows of a window.
+    Window,
 }

@@ -23,6 +23,10 @@ pub enum World {
     Transform,
     /// An incremental aggregate.
     Aggregate,
+    /// An operator with state and timers, a key at a time.
+    Keyed,
+    /// An operator over all rows of a window.
+    Window,
 }
 
 mod sdk {
@@ -189,6 +193,14 @@ fn rust(name: &str, world: World) -> Vec<(PathBuf, String)> {
         World::Aggregate => (
             include_str!("../templates/rust/aggregate/README.md.in"),
             include_str!("../templates/rust/aggregate/lib.rs.in"),
+        ),
+        World::Keyed => (
+            include_str!("../templates/rust/keyed/README.md.in"),
+            include_str!("../templates/rust/keyed/lib.rs.in"),
+        ),
+        World::Window => (
+            include_str!("../templates/rust/window/README.md.in"),
+            include_str!("../templates/rust/window/lib.rs.in"),
         ),
     };
     let own = [

@@ -58,6 +58,16 @@ fn a_new_aggregate_builds_and_passes_its_tests() -> Tested {
 }
 
 #[test]
+fn a_new_keyed_operator_builds_and_passes_its_tests() -> Tested {
+    check(World::Keyed, "new-keyed")
+}
+
+#[test]
+fn a_new_window_operator_builds_and_passes_its_tests() -> Tested {
+    check(World::Window, "new-window")
+}
+
+#[test]
 fn a_project_that_does_not_compile_says_what_the_compiler_said() {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path().join("broken");

@@ -21,6 +21,8 @@ pub(crate) fn execute(
     let made = match world {
         World::Transform => wasmill_plugin_build::World::Transform,
         World::Aggregate => wasmill_plugin_build::World::Aggregate,
+        World::Keyed => wasmill_plugin_build::World::Keyed,
+        World::Window => wasmill_plugin_build::World::Window,
     };
     new_project(name, &folder, Language::Rust, made)?;
     let shown = folder.display();
@@ -31,6 +33,17 @@ pub(crate) fn execute(
             let place = match world {
                 World::Transform => {
                     format!("[[operator]]\nid = \"{name}\"\nplugin = \"{shown}/{name}.wasm\"\ninput = \"...\"")
+                }
+                World::Keyed => {
+                    format!(
+                        "[[operator]]\nid = \"{name}\"\nplugin = \"{shown}/{name}.wasm\"\ninput = \"...\"\nkey = [\"...\"]"
+                    )
+                }
+                World::Window => {
+                    format!(
+                        "[[operator]]\nid = \"{name}\"\ntype = \"window\"\nplugin = \"{shown}/{name}.wasm\"\n\
+                         input = \"...\"\nkey = [\"...\"]\nwindow = {{ type = \"tumbling\", size = \"1m\" }}"
+                    )
                 }
                 World::Aggregate => {
                     format!("aggregate = {{ x = {{ plugin = \"{shown}/{name}.wasm\", columns = [\"...\"] }} }}")

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use wasmill_component::{Host, Placement, Settings};
+use wasmill_component::{Host, Isolation, Placement, Settings};
 use wasmill_core::batch::{Batch, OutputColumn};
 use wasmill_core::column::Column;
 use wasmill_core::id::NodeId;
@@ -120,6 +120,7 @@ fn guest(host: &Host, path: &Path, shape: Shape) -> Result<Box<dyn Transform>, F
         config: &config,
         limits: &limits,
         fault_may_blame_rows: false,
+        isolation: Isolation::Instance,
     };
     Ok(host.transform(&placement, &inputs, &description, &live)?)
 }

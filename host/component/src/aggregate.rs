@@ -1,14 +1,13 @@
 //! `Aggregate` over an instance of an `aggregate` plugin: accumulators in, accumulators or results out.
 
-use std::borrow::Cow;
-
 use arrow_buffer::ToByteSlice;
 use wasmill_core::aggregate::{Accumulated, Aggregate, AggregateDescription, Groups};
 use wasmill_core::batch::Batch;
 use wasmill_core::column::{Column, concat};
 use wasmill_core::fault::Fault;
+use wasmill_core::plugin::World;
 use wasmill_core::schema::Field;
-use wasmill_core::transform::{Reject, Requirement};
+use wasmill_core::transform::Reject;
 use wasmtime::Store;
 use wasmtime::component::Instance as ComponentInstance;
 
@@ -16,20 +15,27 @@ use crate::bindings::exports::wasmill::operator::aggregator;
 use crate::bindings::wasmill::operator::types;
 use crate::imports::Context;
 use crate::lift;
-use crate::lower::{Lowered, params};
+use crate::lower::{lower, params, size_bytes};
 use crate::program::Exports;
+use crate::shape::{InputShape, Required, rejects};
 use crate::subtask::{Answer, Call, Guest, Subtask};
-use crate::transform::{CALL_BYTES_MAX, after, of_whole, rejects, required_columns};
+use crate::transform::{CALL_BYTES_MAX, after, of_whole};
 
 impl Guest for aggregator::Guest {
     fn load(exports: &Exports, store: &mut Store<Context>, instance: &ComponentInstance) -> wasmtime::Result<Self> {
         match exports {
             Exports::Aggregator(indices) => indices.load(store, instance),
-            Exports::Transformer(_) => wasmtime::bail!("its world is \"transform\", not \"aggregate\""),
+            other => Err(other.is_not(World::Aggregate)),
         }
     }
 
-    fn call_open(&self, store: &mut Store<Context>, config: &str, inputs: &[types::Input<'_>]) -> Answer<()> {
+    fn call_open(
+        &self,
+        store: &mut Store<Context>,
+        config: &str,
+        inputs: &[types::Input<'_>],
+        _key: &[&str],
+    ) -> Answer<()> {
         self.call_open(store, config, inputs[0].clone())
     }
 }
@@ -37,7 +43,7 @@ impl Guest for aggregator::Guest {
 /// One subtask's instance of an `aggregate` plugin.
 pub(crate) struct WasmAggregate {
     subtask: Subtask<aggregator::Guest>,
-    input: Requirement,
+    input: InputShape,
     accumulators: Vec<Field>,
     results: Vec<Field>,
 }
@@ -46,8 +52,8 @@ impl WasmAggregate {
     /// Over a subtask that has been opened.
     pub(crate) fn new(subtask: Subtask<aggregator::Guest>, description: &AggregateDescription) -> Self {
         Self {
+            input: InputShape::new(&subtask.inputs()[0], &description.input),
             subtask,
-            input: description.input.clone(),
             accumulators: description.accumulators.iter().map(|a| a.field.clone()).collect(),
             results: description.results.clone(),
         }
@@ -61,16 +67,10 @@ impl WasmAggregate {
         group_of_row: &[u32],
         accumulators: &[Column],
     ) -> Result<Accumulated, Fault> {
-        let columns = required_columns(batch, &self.input.columns)?;
-        let lowered: Vec<Lowered<'_>> = columns.iter().map(|column| Lowered::new(column)).collect();
-        let times = if self.input.event_times {
-            batch.times()
-        } else {
-            Cow::Borrowed(&[][..])
-        };
-        let times = times.to_byte_slice();
+        let required = Required::new(batch, &self.input)?;
+        let lowered = required.lowered();
         let groups_in = lower(accumulators);
-        let batch_bytes = times.len() + size_bytes(&lowered) + size_of_val(group_of_row);
+        let batch_bytes = lowered.size_bytes() + size_of_val(group_of_row);
         let rows = batch.rows();
         if batch_bytes > CALL_BYTES_MAX && rows > 1 {
             let middle = rows / 2;
@@ -89,9 +89,10 @@ impl WasmAggregate {
         let call = Call {
             function: "accumulate",
             rows,
+            keys: None,
             input_bytes: batch_bytes + size_bytes(&groups_in),
         };
-        let (params, groups_in) = (params(&lowered), params(&groups_in));
+        let (params, groups_in) = (lowered.params(), params(&groups_in));
         let groups = accumulators.first().map_or(0, Column::len);
         let fields = &self.accumulators;
         let (accumulators, mut rejects) = self
@@ -99,13 +100,7 @@ impl WasmAggregate {
             .call(
                 call,
                 |guest, store| {
-                    let batch = types::Batch {
-                        rows: rows as u32,
-                        event_times: times,
-                        kinds: &[],
-                        columns: &params,
-                    };
-                    guest.call_accumulate(store, batch, group_of_row.to_byte_slice(), &groups_in)
+                    guest.call_accumulate(store, lowered.batch(&params), group_of_row.to_byte_slice(), &groups_in)
                 },
                 |answer| {
                     let accumulators = lift::columns("accumulators", answer.accumulators, fields, groups)
@@ -132,6 +127,7 @@ impl WasmAggregate {
         let call = Call {
             function: "merge",
             rows: groups,
+            keys: None,
             input_bytes,
         };
         let (earlier_in, later_in) = (params(&earlier_in), params(&later_in));
@@ -160,6 +156,7 @@ impl WasmAggregate {
         let call = Call {
             function: "finish",
             rows: groups,
+            keys: None,
             input_bytes,
         };
         let (keys_in, groups_in) = (params(&keys_in), params(&groups_in));
@@ -241,14 +238,6 @@ fn in_halves(
     let second = half(middle, groups - middle).map_err(|fault| after(fault, middle))?;
     let pairs = first.iter().zip(&second);
     Ok(pairs.map(|(a, b)| concat(a.data_type(), [a, b].into_iter())).collect())
-}
-
-fn lower(columns: &[Column]) -> Vec<Lowered<'_>> {
-    columns.iter().map(Lowered::new).collect()
-}
-
-fn size_bytes(columns: &[Lowered<'_>]) -> usize {
-    columns.iter().map(Lowered::size_bytes).sum()
 }
 
 fn rows_of(columns: &[Column]) -> usize {

@@ -247,13 +247,7 @@ impl Anatomy {
                 SERVED.0, SERVED.1
             )));
         }
-        if matches!(world, World::Keyed | World::Window) {
-            return Err(PluginError::NotServed {
-                path: path.to_owned(),
-                world: world.name(),
-            });
-        }
-        match self.imports.iter().find(|name| !is_given(name)) {
+        match self.imports.iter().find(|name| !is_given(name, world)) {
             Some(import) => Err(PluginError::ForbiddenImport {
                 path: path.to_owned(),
                 import: import.clone(),
@@ -263,9 +257,13 @@ impl Anatomy {
     }
 }
 
-/// Whether the host gives this import. `types` and `state-types` hold no functions.
-fn is_given(import: &str) -> bool {
-    interface(import).is_some_and(|(name, _)| matches!(name, "types" | "state-types" | "log" | "metrics"))
+/// Whether the host gives this import to plugins of this world. `types` and `state-types` hold no functions.
+fn is_given(import: &str, world: World) -> bool {
+    interface(import).is_some_and(|(name, _)| match name {
+        "types" | "state-types" | "log" | "metrics" => true,
+        "state" => world == World::Keyed,
+        _ => false,
+    })
 }
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {
@@ -326,7 +324,7 @@ mod tests {
         check(
             &["wasmill:operator/keyed-operator@0.1.0"],
             &["wasmill:operator/state@0.1.0"],
-            Err("p.wasm is of the world \"keyed\", which is not served yet"),
+            Ok(World::Keyed),
         );
         check(
             &["wasi:cli/run@0.2.0"],
@@ -364,7 +362,7 @@ mod tests {
             Err("p.wasm imports wasi:clocks/wall-clock@0.2.6, which the host does not give to plugins"),
         );
         check(
-            &["wasmill:operator/transformer@0.1.0"],
+            &["wasmill:operator/window-operator@0.1.0"],
             &["wasmill:operator/state@0.1.0"],
             Err("p.wasm imports wasmill:operator/state@0.1.0, which the host does not give to plugins"),
         );

@@ -5,8 +5,13 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::engine::{Allocation, Metering, engine};
+
+/// How long a process may compile: the largest plugins take 20 s on an idle core.
+const COMPILE_TIME_MAX: Duration = Duration::from_mins(10);
 
 /// Who compiles.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ impl Compiler {
             Self::Subprocess { program, args } => {
                 let mut command = Command::new(program);
                 command.args(args).arg(metering.name());
-                in_subprocess(command, wasm)
+                in_subprocess(command, wasm, COMPILE_TIME_MAX)
             }
         }
     }
@@ -79,7 +84,7 @@ pub fn compile_main(metering: Metering, input: &mut dyn Read, output: &mut dyn W
     output.flush().map_err(process)
 }
 
-fn in_subprocess(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+fn in_subprocess(mut command: Command, wasm: &[u8], time_max: Duration) -> Result<Vec<u8>, CompileError> {
     let process = |error: io::Error| CompileError::Process(error.to_string());
     let mut child = command
         .stdin(Stdio::piped())
@@ -88,24 +93,59 @@ fn in_subprocess(mut command: Command, wasm: &[u8]) -> Result<Vec<u8>, CompileEr
         .spawn()
         .map_err(process)?;
     let mut stdin = child.stdin.take().expect("it was asked for");
-    let (sent, output) = std::thread::scope(|scope| {
-        let sender = std::thread::Builder::new().name("wasmill-compile".to_owned());
-        let sender = sender.spawn_scoped(scope, move || stdin.write_all(wasm));
-        let output = child.wait_with_output();
-        let sent = sender.and_then(|sender| sender.join().expect("writing to a pipe does not panic"));
-        (sent, output)
-    });
-    let output = output.map_err(process)?;
-    // A compiler that ended early says why on its standard error, which is worth more than the broken pipe.
-    if output.status.success() {
-        sent.map_err(process)?;
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    match said.trim() {
-        "" => Err(CompileError::Process(output.status.to_string())),
-        said => Err(CompileError::Invalid(said.to_owned())),
-    }
+    let mut stdout = child.stdout.take().expect("it was asked for");
+    let mut stderr = child.stderr.take().expect("it was asked for");
+    let thread = || std::thread::Builder::new().name("wasmill-compile".to_owned());
+    // Each thread ends when its pipe does, at the latest when the process is killed.
+    std::thread::scope(|scope| {
+        let (ended, has_ended) = mpsc::channel::<()>();
+        let stdout_ended = ended.clone();
+        let started = || -> io::Result<_> {
+            let sender = thread().spawn_scoped(scope, move || stdin.write_all(wasm))?;
+            let output = thread().spawn_scoped(scope, move || {
+                let _ended = stdout_ended;
+                read(&mut stdout)
+            })?;
+            let said = thread().spawn_scoped(scope, move || {
+                let _ended = ended;
+                read(&mut stderr)
+            })?;
+            Ok((sender, output, said))
+        };
+        let threads = started();
+        // Nothing is ever sent: what is waited for is that both readers are gone.
+        let in_time = has_ended.recv_timeout(time_max) == Err(mpsc::RecvTimeoutError::Disconnected);
+        if threads.is_err() || !in_time {
+            child.kill().map_err(process)?;
+        }
+        let status = child.wait().map_err(process)?;
+        let (sender, output, said) = threads.map_err(process)?;
+        const NO_PANIC: &str = "reading and writing pipes does not panic";
+        let sent = sender.join().expect(NO_PANIC);
+        let (output, said) = (output.join().expect(NO_PANIC), said.join().expect(NO_PANIC));
+        if !in_time {
+            return Err(CompileError::Process(format!(
+                "it took longer than {} s",
+                time_max.as_secs_f32()
+            )));
+        }
+        // A compiler that ended early says why on its standard error, which is worth more than the broken pipe.
+        if status.success() {
+            sent.map_err(process)?;
+            return output.map_err(process);
+        }
+        let said = said.map_err(process)?;
+        match String::from_utf8_lossy(&said).trim() {
+            "" => Err(CompileError::Process(status.to_string())),
+            said => Err(CompileError::Invalid(said.to_owned())),
+        }
+    })
+}
+
+fn read(pipe: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -132,6 +172,18 @@ mod tests {
         let failed = |script| shell(script).compile(b"x", Metering::Deadline).unwrap_err().to_string();
         assert_eq!(failed("cat >&2; echo ' is wrong' >&2; exit 1"), "x is wrong");
         assert_eq!(failed("exit 3"), "the compiler process failed: exit status: 3");
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_is_ended() {
+        let mut command = Command::new("sh");
+        // `exec`, so that nobody else holds the pipes when the process is killed.
+        command.args(["-c", "exec tail -f /dev/null"]);
+        let error = in_subprocess(command, b"x", Duration::from_millis(50)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the compiler process failed: it took longer than 0.05 s"
+        );
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What a plugin says of itself, held to the contract: a plan can then take it as it is.
 
+mod content;
+mod keyed;
+
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use wasmill_core::aggregate::{Accumulator, AggregateDescription};
-use wasmill_core::column::Scalar;
 use wasmill_core::fault::Fault;
 use wasmill_core::plugin::PluginError;
 use wasmill_core::schema::{DataType, Field, Schema};
@@ -13,6 +16,7 @@ use wasmill_core::transform::{InputDescription, OutputDescription, Requirement, 
 
 use crate::bindings::exports::wasmill::operator::{aggregator, transformer};
 use crate::bindings::wasmill::operator::types;
+use crate::lift;
 use crate::subtask::{Failure, Subtask};
 
 /// Ports that the host feeds itself.
@@ -44,8 +48,19 @@ pub(crate) fn aggregate(
     let answer = subtask.describe(config, inputs, |guest, store, config, inputs| {
         guest.call_describe(store, config, inputs[0].clone())
     });
-    check_aggregate(answered(answer)?, input).map_err(illegal)
+    let described = answered(answer)?;
+    check_migration(
+        &described.migrates_from,
+        described.version,
+        subtask.migrates(),
+        "accumulators",
+    )
+    .map_err(illegal)?;
+    check_aggregate(described, input).map_err(illegal)
 }
+
+pub(crate) use content::content;
+pub(crate) use keyed::keyed;
 
 fn answered<T>(answer: Result<Result<T, Failure>, Fault>) -> Result<T, PluginError> {
     match answer {
@@ -71,23 +86,8 @@ fn check_transform(
     described: transformer::Description,
     inputs: &[InputDescription],
 ) -> Result<TransformDescription, Illegal> {
-    if described.inputs.len() != inputs.len() {
-        return Err(Illegal(format!(
-            "{} inputs, but the topology gives it {}",
-            described.inputs.len(),
-            inputs.len()
-        )));
-    }
-    let requirements = described.inputs.iter().zip(inputs);
-    let inputs = requirements
-        .map(|(required, input)| requirement(required, input))
-        .collect::<Result<_, _>>()?;
-
-    if described.outputs.is_empty() {
-        return Err(Illegal("no output".to_owned()));
-    }
-    distinct("port", described.outputs.iter().map(|port| port.name.as_str()))?;
-    let outputs: Vec<OutputDescription> = described.outputs.into_iter().map(port).collect::<Result<_, _>>()?;
+    let inputs = requirements(&described.inputs, inputs)?;
+    let outputs = ports(described.outputs)?;
     let retime = match described.event_time {
         Some(retime) => Some(check_retime(&retime, &outputs[0].schema)?),
         None => None,
@@ -127,6 +127,50 @@ fn check_aggregate(
     })
 }
 
+/// One requirement per input.
+fn requirements(described: &[types::Requirement], inputs: &[InputDescription]) -> Result<Vec<Requirement>, Illegal> {
+    if described.len() != inputs.len() {
+        return Err(Illegal(format!(
+            "{} inputs, but the topology gives it {}",
+            described.len(),
+            inputs.len()
+        )));
+    }
+    let requirements = described.iter().zip(inputs);
+    requirements
+        .map(|(required, input)| requirement(required, input))
+        .collect()
+}
+
+/// Ports, of which there is one at least.
+fn ports(described: Vec<types::Port>) -> Result<Vec<OutputDescription>, Illegal> {
+    if described.is_empty() {
+        return Err(Illegal("no output".to_owned()));
+    }
+    distinct("port", described.iter().map(|port| port.name.as_str()))?;
+    described.into_iter().map(port).collect()
+}
+
+/// Versions that state can be carried from: older ones, each once, by a plugin that carries.
+fn check_migration(from: &[u32], version: u32, migrates: bool, what: impl fmt::Display) -> Result<(), Illegal> {
+    for (i, &old) in from.iter().enumerate() {
+        if old >= version {
+            return Err(Illegal(format!(
+                "that {what} of version {version} migrate from version {old}, which is not older"
+            )));
+        }
+        if from[..i].contains(&old) {
+            return Err(Illegal(format!("that {what} migrate from version {old} twice")));
+        }
+    }
+    match from.first() {
+        Some(old) if !migrates => Err(Illegal(format!(
+            "that {what} migrate from version {old}, but does not export `migration`"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn requirement(required: &types::Requirement, input: &InputDescription) -> Result<Requirement, Illegal> {
     distinct("needed column", required.columns.iter().map(String::as_str))?;
     let place = |name: &String| {
@@ -155,25 +199,28 @@ fn port(described: types::Port) -> Result<OutputDescription, Illegal> {
             "port \"{name}\", whose name the host keeps for itself"
         )));
     }
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !name.chars().all(legal) {
-        return Err(Illegal(format!(
-            "port \"{name}\", whose name has other signs than letters, digits, - and _"
-        )));
-    }
-    if changelog {
-        return Err(Illegal(format!(
-            "port \"{name}\" as a changelog, which is not served yet"
-        )));
-    }
-    distinct("column", schema.fields.iter().map(|field| field.name.as_str()))?;
-    let fields = schema.fields.into_iter().map(field).collect::<Result<Vec<_>, _>>()?;
-    let schema = Schema::new(fields).map_err(|error| Illegal(error.to_string()))?;
+    word("port", &name)?;
     Ok(OutputDescription {
         name: name.into(),
-        schema,
+        schema: Schema::new(fields(schema.fields)?).map_err(|error| Illegal(error.to_string()))?,
         changelog,
     })
+}
+
+/// A name that people write into topologies and commands.
+fn word(what: &str, name: &str) -> Result<(), Illegal> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.chars().all(legal) {
+        return Ok(());
+    }
+    Err(Illegal(format!(
+        "{what} \"{name}\", whose name has other signs than letters, digits, - and _"
+    )))
+}
+
+fn fields(described: Vec<types::FieldResult>) -> Result<Vec<Field>, Illegal> {
+    distinct("column", described.iter().map(|field| field.name.as_str()))?;
+    described.into_iter().map(field).collect()
 }
 
 fn field(described: types::FieldResult) -> Result<Field, Illegal> {
@@ -197,33 +244,11 @@ fn field(described: types::FieldResult) -> Result<Field, Illegal> {
 
 fn accumulator(described: aggregator::Accumulator) -> Result<Accumulator, Illegal> {
     let field = field(described.field)?;
-    let initial = match described.initial {
-        types::Scalar::Null => Scalar::Null,
-        types::Scalar::Boolean(v) => Scalar::Boolean(v),
-        types::Scalar::Int64(v) => Scalar::Int64(v),
-        types::Scalar::Float64(v) if v.is_nan() => Scalar::Float64(f64::NAN),
-        types::Scalar::Float64(v) => Scalar::Float64(v),
-        types::Scalar::Utf8(v) => Scalar::Utf8(v),
-        types::Scalar::Binary(v) => Scalar::Binary(v),
-        types::Scalar::Timestamp(v) => Scalar::Timestamp(v),
-        types::Scalar::Json(v) => Scalar::Json(v),
-    };
-    let fits = match (&initial, field.data_type) {
-        (Scalar::Null, _) => field.nullable,
-        (Scalar::Json(text), DataType::Json) => serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(),
-        (Scalar::Boolean(_), DataType::Boolean)
-        | (Scalar::Int64(_), DataType::Int64)
-        | (Scalar::Float64(_), DataType::Float64)
-        | (Scalar::Utf8(_), DataType::Utf8)
-        | (Scalar::Binary(_), DataType::Binary)
-        | (Scalar::Timestamp(_), DataType::Timestamp) => true,
-        _ => false,
-    };
-    if !fits {
+    let Some(initial) = lift::scalar(described.initial, &field) else {
         return Err(Illegal(format!(
             "accumulator \"{field}\" with an initial value that it cannot hold"
         )));
-    }
+    };
     Ok(Accumulator { field, initial })
 }
 

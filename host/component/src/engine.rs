@@ -187,9 +187,25 @@ impl Ticker {
         self.watched.ticks.load(Ordering::Relaxed)
     }
 
+    /// The count of ticks, to be read anywhere.
+    pub(crate) fn count(&self) -> TickCount {
+        TickCount(Arc::clone(&self.watched))
+    }
+
     /// The ticks after which `span` has certainly passed.
     pub(crate) fn ticks_in(&self, span: Micros) -> u64 {
         span.0.div_ceil(self.period.0).saturating_add(1)
+    }
+}
+
+/// The ticks of a [`Ticker`].
+#[derive(Clone, Debug)]
+pub(crate) struct TickCount(Arc<Watched>);
+
+impl TickCount {
+    /// Ticks so far.
+    pub(crate) fn now(&self) -> u64 {
+        self.0.ticks.load(Ordering::Relaxed)
     }
 }
 

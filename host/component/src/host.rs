@@ -1,14 +1,16 @@
 //! The host of plugins: one for a process, shared by all workers; it makes the instances that subtasks run.
 
+use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use wasmill_core::aggregate::{Aggregate, AggregateDescription};
-use wasmill_core::content::ContentDescription;
+use wasmill_core::content::{Content, ContentDescription};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::NodeId;
-use wasmill_core::keyed::KeyedDescription;
+use wasmill_core::keyed::{Keyed, KeyedDescription, StateAccess, TableDescription};
 use wasmill_core::plugin::{Describer, Limits, PluginError, PluginRef, World};
 use wasmill_core::schema::Field;
 use wasmill_core::time::Micros;
@@ -18,9 +20,12 @@ use crate::aggregate::WasmAggregate;
 use crate::anatomy;
 use crate::cache::{Cache, CacheError};
 use crate::compile::Compiler;
+use crate::content::WasmContent;
 use crate::describe;
 use crate::engine::{Metering, Ticker};
 use crate::imports::metrics::MetricsRegistry;
+use crate::imports::state::StateLink;
+use crate::keyed::WasmKeyed;
 use crate::program::{Program, Programs};
 use crate::subtask::{Spec, Subtask};
 use crate::transform::WasmTransform;
@@ -97,6 +102,19 @@ pub struct Placement<'a> {
     pub limits: &'a Limits,
     /// Whether the operator's policy puts faults down to single rows. Then fuel bounds a call beside the deadline.
     pub fault_may_blame_rows: bool,
+    /// How long an instance lives.
+    pub isolation: Isolation,
+}
+
+/// How long an instance lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Isolation {
+    /// As long as its subtask, unless a call fails or it has grown too large. The default.
+    #[default]
+    Instance,
+    /// For one call: nothing that a call leaves in memory is there in the next. A call costs an instance more: some
+    /// microseconds for C and Rust, some milliseconds for Python.
+    Call,
 }
 
 impl Host {
@@ -130,7 +148,7 @@ impl Host {
         description: &TransformDescription,
         live: &[Vec<bool>],
     ) -> Result<Box<dyn Transform>, Fault> {
-        let subtask = self.subtask(placement, inputs)?;
+        let subtask = self.subtask(placement, inputs, &[], None)?;
         Ok(Box::new(WasmTransform::new(subtask, description, live)))
     }
 
@@ -145,8 +163,49 @@ impl Host {
         input: &InputDescription,
         description: &AggregateDescription,
     ) -> Result<Box<dyn Aggregate>, Fault> {
-        let subtask = self.subtask(placement, std::slice::from_ref(input))?;
+        let subtask = self.subtask(placement, std::slice::from_ref(input), &[], None)?;
         Ok(Box::new(WasmAggregate::new(subtask, description)))
+    }
+
+    /// An instance of a `keyed`, opened. It stays on the thread that asks for it. `key` are the key columns, `state` is
+    /// what the guest reaches by the import `state`, and `live` as for [`Self::transform`].
+    ///
+    /// Calls go to the guest as they are given, so who makes them keeps them small: a call of one key cannot be cut here.
+    /// [`StateAccess::begin`] is called before each attempt of a call, and after one that failed. While a call runs,
+    /// nobody else may have borrowed `state`.
+    ///
+    /// # Errors
+    /// The plugin changed since it was described, or `open` failed.
+    pub fn keyed(
+        &self,
+        placement: &Placement<'_>,
+        inputs: &[InputDescription],
+        key: &[Field],
+        description: &KeyedDescription,
+        live: &[Vec<bool>],
+        state: Rc<RefCell<dyn StateAccess>>,
+    ) -> Result<Box<dyn Keyed>, Fault> {
+        let tables: Rc<[TableDescription]> = description.tables.clone().into();
+        let link = StateLink::new(state, Rc::clone(&tables));
+        let subtask = self.subtask(placement, inputs, key, Some(link))?;
+        Ok(Box::new(WasmKeyed::new(subtask, key, description, tables, live)))
+    }
+
+    /// An instance of a `window`, opened. It stays on the thread that asks for it. `key` are the key columns, `live` is as
+    /// for [`Self::transform`], of the described columns.
+    ///
+    /// # Errors
+    /// The plugin changed since it was described, or `open` failed.
+    pub fn content(
+        &self,
+        placement: &Placement<'_>,
+        input: &InputDescription,
+        key: &[Field],
+        description: &ContentDescription,
+        live: &[Vec<bool>],
+    ) -> Result<Box<dyn Content>, Fault> {
+        let subtask = self.subtask(placement, std::slice::from_ref(input), key, None)?;
+        Ok(Box::new(WasmContent::new(subtask, description, live)))
     }
 
     /// The metrics that plugins keep.
@@ -165,6 +224,8 @@ impl Host {
         &self,
         placement: &Placement<'_>,
         inputs: &[InputDescription],
+        key: &[Field],
+        state: Option<StateLink>,
     ) -> Result<Subtask<G>, Fault> {
         let metering = Metering::decide(placement.fault_may_blame_rows);
         let program = self
@@ -175,8 +236,11 @@ impl Host {
             plugin: placement.plugin.path.display().to_string(),
             config: placement.config.to_owned(),
             inputs: inputs.to_vec(),
+            key: key.iter().map(|field| Arc::clone(&field.name)).collect(),
             limits: placement.limits.clone(),
             metering,
+            isolation: placement.isolation,
+            state,
         };
         Subtask::open(Arc::clone(&self.shared), program, spec)
     }
@@ -197,8 +261,11 @@ impl Host {
             plugin: plugin.path.display().to_string(),
             config: String::new(),
             inputs: Vec::new(),
+            key: Vec::new(),
             limits: limits.clone(),
             metering,
+            isolation: Isolation::Instance,
+            state: None,
         };
         Ok(Subtask::describing(Arc::clone(&self.shared), program, spec))
     }
@@ -238,28 +305,22 @@ impl Describer for Host {
     fn keyed(
         &self,
         plugin: &PluginRef,
-        _config: &str,
-        _inputs: &[InputDescription],
-        _key: &[Field],
-        _limits: &Limits,
+        config: &str,
+        inputs: &[InputDescription],
+        key: &[Field],
+        limits: &Limits,
     ) -> Result<KeyedDescription, PluginError> {
-        Err(PluginError::NotServed {
-            path: plugin.path.clone(),
-            world: "keyed",
-        })
+        describe::keyed(&mut self.describing(plugin, limits)?, config, inputs, key)
     }
 
     fn content(
         &self,
         plugin: &PluginRef,
-        _config: &str,
-        _input: &InputDescription,
-        _key: &[Field],
-        _limits: &Limits,
+        config: &str,
+        input: &InputDescription,
+        key: &[Field],
+        limits: &Limits,
     ) -> Result<ContentDescription, PluginError> {
-        Err(PluginError::NotServed {
-            path: plugin.path.clone(),
-            world: "window",
-        })
+        describe::content(&mut self.describing(plugin, limits)?, config, input, key)
     }
 }

@@ -2,12 +2,16 @@
 
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod state;
 
 use wasmtime::ResourceLimiter;
 
-use crate::bindings::wasmill::operator::{log as log_bindings, metrics as metrics_bindings, state_types, types};
+use crate::bindings::wasmill::operator::{
+    log as log_bindings, metrics as metrics_bindings, state as state_bindings, state_types, types,
+};
 use log::CallLog;
 use metrics::CallMetrics;
+use state::CallState;
 
 /// What a store carries.
 #[derive(Debug)]
@@ -16,16 +20,19 @@ pub(crate) struct Context {
     pub(crate) log: CallLog,
     /// Metrics of the instance, and changes of the call that runs.
     pub(crate) metrics: CallMetrics,
+    /// What the call that runs may reach of its state.
+    pub(crate) state: CallState,
     /// Linear memory.
     pub(crate) memory: Memory,
 }
 
 impl Context {
     /// For an instance with so much memory at most.
-    pub(crate) fn new(memory_limit_bytes: u64) -> Self {
+    pub(crate) fn new(memory_limit_bytes: u64, state: CallState) -> Self {
         Self {
             log: CallLog::default(),
             metrics: CallMetrics::default(),
+            state,
             memory: Memory {
                 limit_bytes: usize::try_from(memory_limit_bytes).unwrap_or(usize::MAX),
                 used_bytes: 0,
@@ -38,7 +45,7 @@ impl Context {
 impl types::Host for Context {}
 impl state_types::Host for Context {}
 
-/// The imports that every world may use. `state` is not among them.
+/// The imports. `state` is for the world `keyed` alone; a plugin of another that asks for it is not loaded.
 ///
 /// # Errors
 /// wasmtime refused a definition: a defect of this crate.
@@ -49,7 +56,8 @@ pub(crate) fn add_to_linker(linker: &mut wasmtime::component::Linker<Context>) -
     log_bindings::add_to_linker::<_, wasmtime::component::HasSelf<CallLog>>(linker, |context| &mut context.log)?;
     metrics_bindings::add_to_linker::<_, wasmtime::component::HasSelf<CallMetrics>>(linker, |context| {
         &mut context.metrics
-    })
+    })?;
+    state_bindings::add_to_linker::<_, wasmtime::component::HasSelf<CallState>>(linker, |context| &mut context.state)
 }
 
 /// The linear memory of an instance: all of its memories together.
@@ -81,26 +89,25 @@ const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
 /// Growth beyond the limit ends the call, at the place that asked for it: a guest that could go on without the memory
 /// would give another result than one with a higher limit.
-impl ResourceLimiter for Context {
+impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let memory = &mut self.memory;
-        memory.growing_bytes = desired.saturating_sub(current);
-        let asked_bytes = memory.used_bytes.saturating_add(memory.growing_bytes);
-        if asked_bytes > memory.limit_bytes {
-            let limit_bytes = memory.limit_bytes;
+        self.growing_bytes = desired.saturating_sub(current);
+        let asked_bytes = self.used_bytes.saturating_add(self.growing_bytes);
+        if asked_bytes > self.limit_bytes {
+            let limit_bytes = self.limit_bytes;
             return Err(MemoryExceeded {
                 asked_bytes,
                 limit_bytes,
             }
             .into());
         }
-        memory.used_bytes = asked_bytes;
+        self.used_bytes = asked_bytes;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory.used_bytes -= self.memory.growing_bytes;
-        self.memory.growing_bytes = 0;
+        self.used_bytes -= self.growing_bytes;
+        self.growing_bytes = 0;
         Ok(())
     }
 

@@ -13,10 +13,10 @@ use arrow_array::{
 };
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use serde::de::IgnoredAny;
-use wasmill_core::column::Column;
+use wasmill_core::column::{Column, Scalar};
 use wasmill_core::schema::{DataType, Field};
 
-use crate::bindings::wasmill::operator::types::ColumnResult;
+use crate::bindings::wasmill::operator::types::{self, ColumnResult};
 use crate::lower::spare_bits;
 
 /// What a guest returned that it must not.
@@ -150,8 +150,76 @@ pub(crate) fn row_numbers(raw: Vec<u8>, rows: usize) -> Result<ScalarBuffer<u32>
     Ok(numbers)
 }
 
+/// Numbers of things of which there are `count`: events, keys, firings.
+pub(crate) fn numbers(raw: &[u8], count: usize, what: &str) -> Result<Vec<u32>, Violation> {
+    let (chunks, []) = raw.as_chunks::<4>() else {
+        return Err(Violation::new(format!(
+            "numbers of a {what} in {} bytes, which is no multiple of 4",
+            raw.len()
+        )));
+    };
+    let numbers: Vec<u32> = chunks.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect();
+    if any(numbers.iter().map(|&n| n as usize >= count)) {
+        let outside = numbers
+            .iter()
+            .find(|&&n| n as usize >= count)
+            .copied()
+            .unwrap_or_default();
+        return Err(Violation::new(format!("{what} {outside}, but there are {count}")));
+    }
+    Ok(numbers)
+}
+
+/// The same, each at most once.
+pub(crate) fn distinct_numbers(raw: &[u8], count: usize, what: &str) -> Result<Vec<u32>, Violation> {
+    let numbers = numbers(raw, count, what)?;
+    let ascends = !any(numbers.iter().zip(numbers.iter().skip(1)).map(|(a, b)| a >= b));
+    if !ascends {
+        let mut seen = vec![false; count];
+        if let Some(&twice) = numbers
+            .iter()
+            .find(|&&n| std::mem::replace(&mut seen[n as usize], true))
+        {
+            return Err(Violation::new(format!("{what} {twice} twice")));
+        }
+    }
+    Ok(numbers)
+}
+
+/// As many int64 as there are rows: times, tags.
+pub(crate) fn int64s(raw: Vec<u8>, rows: usize, what: &str) -> Result<ScalarBuffer<i64>, Violation> {
+    fixed(raw, rows).map_err(|violation| violation.of(what))
+}
+
+/// A value that a field may hold; `None` where it may not.
+pub(crate) fn scalar(raw: types::Scalar, field: &Field) -> Option<Scalar> {
+    let scalar = match raw {
+        types::Scalar::Null => Scalar::Null,
+        types::Scalar::Boolean(v) => Scalar::Boolean(v),
+        types::Scalar::Int64(v) => Scalar::Int64(v),
+        types::Scalar::Float64(v) if v.is_nan() => Scalar::Float64(f64::from_bits(NAN)),
+        types::Scalar::Float64(v) => Scalar::Float64(v),
+        types::Scalar::Utf8(v) => Scalar::Utf8(v),
+        types::Scalar::Binary(v) => Scalar::Binary(v),
+        types::Scalar::Timestamp(v) => Scalar::Timestamp(v),
+        types::Scalar::Json(v) => Scalar::Json(v),
+    };
+    let fits = match (&scalar, field.data_type) {
+        (Scalar::Null, _) => field.nullable,
+        (Scalar::Json(text), DataType::Json) => serde_json::from_str::<IgnoredAny>(text).is_ok(),
+        (Scalar::Boolean(_), DataType::Boolean)
+        | (Scalar::Int64(_), DataType::Int64)
+        | (Scalar::Float64(_), DataType::Float64)
+        | (Scalar::Utf8(_), DataType::Utf8)
+        | (Scalar::Binary(_), DataType::Binary)
+        | (Scalar::Timestamp(_), DataType::Timestamp) => true,
+        _ => false,
+    };
+    fits.then_some(scalar)
+}
+
 /// A bitmap of `rows` bits whose spare bits are 0.
-fn bitmap(raw: Vec<u8>, rows: usize, what: &str) -> Result<BooleanBuffer, Violation> {
+pub(crate) fn bitmap(raw: Vec<u8>, rows: usize, what: &str) -> Result<BooleanBuffer, Violation> {
     let expected = rows.div_ceil(8);
     if raw.len() != expected {
         return Err(Violation::new(format!(

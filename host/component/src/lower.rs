@@ -10,7 +10,7 @@ use arrow_array::{GenericByteArray, types::ByteArrayType};
 use arrow_buffer::{BooleanBuffer, OffsetBuffer, ToByteSlice};
 use wasmill_core::column::Column;
 
-use crate::bindings::wasmill::operator::types::ColumnParam;
+use crate::bindings::wasmill::operator::types::{ColumnParam, ColumnResult};
 
 #[cfg(target_endian = "big")]
 compile_error!("columns cross as little-endian bytes");
@@ -52,10 +52,38 @@ impl<'a> Lowered<'a> {
         }
     }
 
+    /// The column as the answer of an import, which owns its bytes.
+    pub(crate) fn into_answer(self) -> ColumnResult {
+        ColumnResult {
+            validity: self.validity.map(Cow::into_owned),
+            offsets: self.offsets.into_owned(),
+            data: self.data.into_owned(),
+        }
+    }
+
     /// How many bytes cross.
     pub(crate) fn size_bytes(&self) -> usize {
         self.validity.as_ref().map_or(0, |v| v.len()) + self.offsets.len() + self.data.len()
     }
+}
+
+/// The buffers of some columns.
+pub(crate) fn lower(columns: &[Column]) -> Vec<Lowered<'_>> {
+    columns.iter().map(Lowered::new).collect()
+}
+
+/// How many bytes of them cross.
+pub(crate) fn size_bytes(columns: &[Lowered<'_>]) -> usize {
+    columns.iter().map(Lowered::size_bytes).sum()
+}
+
+/// A bitmap of these bits, as the contract has it.
+pub(crate) fn bitmap(bits: &[bool]) -> Vec<u8> {
+    let mut bytes = vec![0; bits.len().div_ceil(8)];
+    for (i, &bit) in bits.iter().enumerate() {
+        bytes[i / 8] |= u8::from(bit) << (i % 8);
+    }
+    bytes
 }
 
 /// The columns as the bindings take them.

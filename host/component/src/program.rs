@@ -6,13 +6,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
-use wasmill_core::plugin::{PluginError, PluginRef};
+use wasmill_core::plugin::{PluginError, PluginRef, World};
 use wasmtime::component::{Component, Instance, InstancePre, Linker};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::anatomy;
-use crate::bindings::exports::wasmill::operator::{aggregator, transformer};
+use crate::bindings::exports::wasmill::operator::{
+    aggregator, keyed_operator, migration, transformer, window_operator,
+};
 use crate::cache::{Cache, Key};
 use crate::compile::{CompileError, Compiler};
 use crate::engine::{Allocation, Metering, Ticker, engine};
@@ -22,6 +24,8 @@ use crate::imports::{self, Context};
 pub(crate) struct Linked {
     pub(crate) engine: Engine,
     pub(crate) exports: Exports,
+    /// Whether it exports `migration` beside.
+    migrates: bool,
     component: Component,
     instances: InstancePre<Context>,
 }
@@ -32,6 +36,36 @@ pub(crate) enum Exports {
     Transformer(transformer::GuestIndices),
     /// Of an `aggregate`.
     Aggregator(aggregator::GuestIndices),
+    /// Of a `keyed`.
+    Keyed(keyed_operator::GuestIndices),
+    /// Of a `window`.
+    Window(window_operator::GuestIndices),
+}
+
+impl Exports {
+    fn find(instances: &InstancePre<Context>) -> wasmtime::Result<Self> {
+        if let Ok(indices) = transformer::GuestIndices::new(instances) {
+            return Ok(Self::Transformer(indices));
+        }
+        if let Ok(indices) = aggregator::GuestIndices::new(instances) {
+            return Ok(Self::Aggregator(indices));
+        }
+        if let Ok(indices) = keyed_operator::GuestIndices::new(instances) {
+            return Ok(Self::Keyed(indices));
+        }
+        window_operator::GuestIndices::new(instances).map(Self::Window)
+    }
+
+    /// What to say where another world was expected.
+    pub(crate) fn is_not(&self, expected: World) -> wasmtime::Error {
+        let world = match self {
+            Self::Transformer(_) => World::Transform,
+            Self::Aggregator(_) => World::Aggregate,
+            Self::Keyed(_) => World::Keyed,
+            Self::Window(_) => World::Window,
+        };
+        wasmtime::format_err!("its world is \"{}\", not \"{}\"", world.name(), expected.name())
+    }
 }
 
 /// A plugin, ready to be instantiated.
@@ -220,13 +254,12 @@ impl Linked {
         let mut linker = Linker::new(&engine);
         imports::add_to_linker(&mut linker)?;
         let instances = linker.instantiate_pre(&component)?;
-        let exports = match transformer::GuestIndices::new(&instances) {
-            Ok(indices) => Exports::Transformer(indices),
-            Err(_) => Exports::Aggregator(aggregator::GuestIndices::new(&instances)?),
-        };
+        let exports = Exports::find(&instances)?;
+        let migrates = migration::GuestIndices::new(&instances).is_ok();
         Ok(Self {
             engine,
             exports,
+            migrates,
             component,
             instances,
         })
@@ -234,6 +267,11 @@ impl Linked {
 }
 
 impl Program {
+    /// Whether the component carries state from older versions.
+    pub(crate) fn migrates(&self) -> bool {
+        self.linked.migrates
+    }
+
     /// Makes an instance in a store that `store` makes, and gives it to `then`.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! One subtask's guest: its instance, the bounds of each call, and what a failed call becomes.
 //!
 //! An instance lives until a call fails, until its memory has grown past twice what it had after `open` and the largest
-//! batch (some languages leak), or until the subtask ends. One call in many is repeated in a fresh instance, and must
+//! batch (some languages leak), or until the subtask ends; where it is asked for, for one call only. A call that asks for
+//! too much memory is repeated once in a fresh instance, since earlier calls may have taken it. One call in many is repeated in a fresh instance, and must
 //! give the same.
 
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::bindings::wasmill::operator::types::{FieldParam, Input, SchemaParam};
 use crate::engine::Metering;
-use crate::host::Shared;
+use crate::host::{Isolation, Shared};
 use crate::imports::log::LineLimiter;
 use crate::imports::metrics::Phase;
+use crate::imports::state::{CallState, StateLink};
 use crate::imports::{Context, MemoryExceeded};
 use crate::lift::Violation;
 use crate::program::{Exports, Program};
@@ -32,8 +34,8 @@ pub(crate) trait Guest: Sized {
     /// Finds them in an instance.
     fn load(exports: &Exports, store: &mut Store<Context>, instance: &ComponentInstance) -> wasmtime::Result<Self>;
 
-    /// Calls `open`.
-    fn call_open(&self, store: &mut Store<Context>, config: &str, inputs: &[Input<'_>]) -> Answer<()>;
+    /// Calls `open`; `key` has the names of the key columns, for the worlds that have keys.
+    fn call_open(&self, store: &mut Store<Context>, config: &str, inputs: &[Input<'_>], key: &[&str]) -> Answer<()>;
 }
 
 /// What an instance is made for.
@@ -45,15 +47,23 @@ pub(crate) struct Spec {
     pub(crate) plugin: String,
     pub(crate) config: String,
     pub(crate) inputs: Vec<InputDescription>,
+    /// The names of the key columns.
+    pub(crate) key: Vec<Arc<str>>,
     pub(crate) limits: Limits,
     pub(crate) metering: Metering,
+    pub(crate) isolation: Isolation,
+    /// What the import `state` reaches.
+    pub(crate) state: Option<StateLink>,
 }
 
 /// A call of the contract, as faults show it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) function: &'static str,
+    /// Rows or events; where there are none, what it is about.
     pub(crate) rows: usize,
+    /// Where it may reach state: how many keys it is about.
+    pub(crate) keys: Option<usize>,
     /// Bytes that cross into the guest.
     pub(crate) input_bytes: usize,
 }
@@ -63,6 +73,7 @@ impl Call {
         Self {
             function,
             rows: 0,
+            keys: None,
             input_bytes: 0,
         }
     }
@@ -86,6 +97,8 @@ struct Running<G> {
     guest: G,
     /// Linear memory after `open`.
     opened_bytes: usize,
+    /// Whether it has had a call after `open`.
+    is_used: bool,
 }
 
 impl<G: Guest> Subtask<G> {
@@ -121,6 +134,11 @@ impl<G: Guest> Subtask<G> {
         &self.spec.limits
     }
 
+    /// Whether the plugin carries state from older versions.
+    pub(crate) fn migrates(&self) -> bool {
+        self.program.migrates()
+    }
+
     /// What the instance was opened with.
     pub(crate) fn inputs(&self) -> &[InputDescription] {
         &self.spec.inputs
@@ -148,6 +166,15 @@ impl<G: Guest> Subtask<G> {
         answer
     }
 
+    /// An instance that goes on where another ends, with what that one said to metrics.
+    fn successor(&mut self, mut used: Running<G>) -> Result<Running<G>, Fault> {
+        let changes = used.store.data_mut().metrics.take_changes();
+        drop(used);
+        let mut fresh = self.fresh()?;
+        fresh.store.data_mut().metrics.adopt(changes);
+        Ok(fresh)
+    }
+
     /// Calls the guest, and makes of its answer what `check` makes of it. The effects wait for [`Self::commit`].
     ///
     /// # Errors
@@ -159,12 +186,20 @@ impl<G: Guest> Subtask<G> {
         check: impl Fn(R) -> Result<T, Violation>,
     ) -> Result<T, Fault> {
         let mut running = match self.running.take() {
+            Some(used) if used.is_used && self.spec.isolation == Isolation::Call => self.successor(used)?,
             Some(running) => running,
             None => self.fresh()?,
         };
-        let result = self.call_in(&mut running, call, &invoke, &check);
-        self.lines
-            .flush(&mut running.store.data_mut().log, self.shared.ticker.ticks());
+        let was_used = std::mem::replace(&mut running.is_used, true);
+        let changes = running.store.data().metrics.changes();
+        let mut result = self.attempt(&mut running, call, &invoke, &check);
+        if was_used && result.as_ref().is_err_and(is_memory) {
+            // Earlier calls may have taken the memory; what decides about rows must not depend on them.
+            running.store.data_mut().metrics.forget_after(changes);
+            running = self.successor(running)?;
+            running.is_used = true;
+            result = self.attempt(&mut running, call, &invoke, &check);
+        }
         let result = result?;
         self.calls += 1;
         self.largest_input_bytes = self.largest_input_bytes.max(call.input_bytes);
@@ -194,6 +229,21 @@ impl<G: Guest> Subtask<G> {
         }
     }
 
+    /// One call, whose log is passed on.
+    fn attempt<R, T>(
+        &mut self,
+        running: &mut Running<G>,
+        call: Call,
+        invoke: impl Fn(&G, &mut Store<Context>) -> Answer<R>,
+        check: impl Fn(R) -> Result<T, Violation>,
+    ) -> Result<T, Fault> {
+        let result = self.call_in(running, call, invoke, check);
+        self.lines
+            .flush(&mut running.store.data_mut().log, self.shared.ticker.ticks());
+        result
+    }
+
+    /// One call. What it wrote to its state is undone where it failed.
     fn call_in<R, T>(
         &self,
         running: &mut Running<G>,
@@ -201,15 +251,22 @@ impl<G: Guest> Subtask<G> {
         invoke: impl Fn(&G, &mut Store<Context>) -> Answer<R>,
         check: impl Fn(R) -> Result<T, Violation>,
     ) -> Result<T, Fault> {
-        self.arm(
-            &mut running.store,
-            self.spec.limits.fuel_per_row.saturating_mul(call.rows as u64),
-        );
-        match invoke(&running.guest, &mut running.store) {
+        // A call without rows, of timers or windows alone, works too.
+        let fuel = self.spec.limits.fuel_per_row.saturating_mul(call.rows.max(1) as u64);
+        self.arm(&mut running.store, fuel);
+        let deadline = self.shared.ticker.ticks().saturating_add(self.deadline_ticks);
+        running.store.data_mut().state.begin(call.keys, deadline);
+        let answer = invoke(&running.guest, &mut running.store);
+        running.store.data_mut().state.end();
+        let result = match answer {
             Ok(Ok(answer)) => check(answer).map_err(|violation| self.violation(call, &violation)),
             Ok(Err(failure)) => Err(self.failure(call, failure)),
             Err(error) => Err(self.fault_of(call, &error, &running.store)),
+        };
+        if result.is_err() {
+            running.store.data_mut().state.undo();
         }
+        result
     }
 
     fn check_purity<R, T: PartialEq>(
@@ -223,12 +280,13 @@ impl<G: Guest> Subtask<G> {
         let impure = match self.call_in(&mut fresh, call, invoke, check) {
             Ok(again) if again == *first => return Ok(()),
             Ok(_) => "gave another result".to_owned(),
-            // Time is no property of the guest.
-            Err(fault) if fault.guest.as_ref().is_some_and(|g| g.kind == GuestFault::Deadline) => return Err(fault),
+            // Time is no property of the guest, nor is the host's state.
+            Err(fault) if fault.guest.as_ref().is_none_or(|g| g.kind == GuestFault::Deadline) => return Err(fault),
             Err(fault) => format!("failed ({})", fault.message),
         };
         let message =
             format!("the call, repeated in a fresh instance, {impure}: a result must not depend on earlier calls");
+        fresh.store.data_mut().state.undo();
         Err(self.fault(call, GuestFault::Impure, message, None, Vec::new()))
     }
 
@@ -238,8 +296,9 @@ impl<G: Guest> Subtask<G> {
         let mut running = self.instantiate(CALL)?;
         let store = &mut running.store;
         store.data_mut().metrics.phase = Phase::Open;
+        let key: Vec<&str> = self.spec.key.iter().map(|name| &**name).collect();
         let answer = with_inputs(&self.spec.inputs, |inputs| {
-            running.guest.call_open(store, &self.spec.config, inputs)
+            running.guest.call_open(store, &self.spec.config, inputs, &key)
         });
         let result = match answer {
             Ok(Ok(())) => Ok(()),
@@ -260,8 +319,9 @@ impl<G: Guest> Subtask<G> {
     fn instantiate(&self, call: Call) -> Result<Running<G>, Fault> {
         let limits = &self.spec.limits;
         let store = |engine: &wasmtime::Engine| {
-            let mut store = Store::new(engine, Context::new(limits.memory_bytes));
-            store.limiter(|context| context);
+            let state = CallState::new(self.spec.state.clone(), self.shared.ticker.count());
+            let mut store = Store::new(engine, Context::new(limits.memory_bytes, state));
+            store.limiter(|context| &mut context.memory);
             store.set_hostcall_fuel(usize::try_from(limits.output_bytes).unwrap_or(usize::MAX));
             self.arm(&mut store, u64::MAX);
             store
@@ -276,6 +336,7 @@ impl<G: Guest> Subtask<G> {
                     store,
                     guest,
                     opened_bytes: 0,
+                    is_used: false,
                 })
             },
         );
@@ -309,8 +370,15 @@ impl<G: Guest> Subtask<G> {
         self.fault(call, kind, message, row, Vec::new())
     }
 
-    /// What wasmtime says, and what the guest logged before: a language's panic message is in its log.
+    /// What an import of the host's met, or what wasmtime says, and what the guest logged before: a language's panic message is in its log.
     fn fault_of(&self, call: Call, error: &wasmtime::Error, store: &Store<Context>) -> Fault {
+        if let Some(of_host) = error.downcast_ref::<Fault>() {
+            let of_host = of_host.clone();
+            return match &self.spec.node {
+                Some(node) => of_host.at(node),
+                None => of_host,
+            };
+        }
         let (kind, mut message, backtrace) = self.classify(error);
         if kind == GuestFault::Trap
             && let Some(said) = store.data().log.last_error()
@@ -375,6 +443,13 @@ impl<G: Guest> Subtask<G> {
             })),
         }
     }
+}
+
+fn is_memory(fault: &Fault) -> bool {
+    fault
+        .guest
+        .as_ref()
+        .is_some_and(|guest| guest.kind == GuestFault::Memory)
 }
 
 /// Bytes of a message of a guest's that a fault or a dead letter carries.

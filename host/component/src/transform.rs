@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use arrow_buffer::{ScalarBuffer, ToByteSlice};
-use wasmill_core::batch::{Batch, Hidden, OutputColumn, Slot};
+use arrow_buffer::ScalarBuffer;
+use wasmill_core::batch::{Batch, Hidden, OutputColumn};
 use wasmill_core::column::Column;
-use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::plugin::Limits;
-use wasmill_core::schema::{Field, Schema};
+use wasmill_core::fault::Fault;
+use wasmill_core::plugin::{Limits, World};
 use wasmill_core::time::Timestamp;
-use wasmill_core::transform::{InputDescription, Reject, Retime, Transform, TransformDescription, Transformed};
+use wasmill_core::transform::{Reject, Retime, Transform, TransformDescription, Transformed};
 use wasmtime::Store;
 use wasmtime::component::Instance as ComponentInstance;
 
@@ -18,9 +17,9 @@ use crate::bindings::exports::wasmill::operator::transformer;
 use crate::bindings::wasmill::operator::types;
 use crate::imports::Context;
 use crate::lift::{self, Violation};
-use crate::lower::{Lowered, params};
 use crate::program::Exports;
-use crate::subtask::{Answer, Call, Guest, Subtask, clipped};
+use crate::shape::{InputShape, OutputShape, Required, RowLimit, first_null, null_in, rejects};
+use crate::subtask::{Answer, Call, Guest, Subtask};
 
 /// Bytes of input of one call; a larger batch is cut into several.
 pub(crate) const CALL_BYTES_MAX: usize = 16 << 20;
@@ -29,11 +28,17 @@ impl Guest for transformer::Guest {
     fn load(exports: &Exports, store: &mut Store<Context>, instance: &ComponentInstance) -> wasmtime::Result<Self> {
         match exports {
             Exports::Transformer(indices) => indices.load(store, instance),
-            Exports::Aggregator(_) => wasmtime::bail!("its world is \"aggregate\", not \"transform\""),
+            other => Err(other.is_not(World::Transform)),
         }
     }
 
-    fn call_open(&self, store: &mut Store<Context>, config: &str, inputs: &[types::Input<'_>]) -> Answer<()> {
+    fn call_open(
+        &self,
+        store: &mut Store<Context>,
+        config: &str,
+        inputs: &[types::Input<'_>],
+        _key: &[&str],
+    ) -> Answer<()> {
         self.call_open(store, config, inputs)
     }
 }
@@ -51,18 +56,6 @@ struct Shape {
     retime: Option<Retime>,
 }
 
-struct InputShape {
-    schema: Schema,
-    columns: Vec<usize>,
-    event_times: bool,
-}
-
-struct OutputShape {
-    schema: Schema,
-    /// Which columns something downstream reads.
-    live: Vec<bool>,
-}
-
 impl WasmTransform {
     /// Over a subtask that has been opened.
     pub(crate) fn new(
@@ -70,22 +63,14 @@ impl WasmTransform {
         description: &TransformDescription,
         live: &[Vec<bool>],
     ) -> Self {
-        assert_eq!(live.len(), description.outputs.len(), "a list of live columns per port");
-        let input = |(described, requirement): (&InputDescription, &wasmill_core::transform::Requirement)| InputShape {
-            schema: described.schema.clone(),
-            columns: requirement.columns.clone(),
-            event_times: requirement.event_times,
-        };
-        let output = |(described, live): (&wasmill_core::transform::OutputDescription, &Vec<bool>)| {
-            assert_eq!(live.len(), described.schema.len(), "live or not, per column");
-            OutputShape {
-                schema: described.schema.clone(),
-                live: live.clone(),
-            }
-        };
         let shape = Shape {
-            inputs: subtask.inputs().iter().zip(&description.inputs).map(input).collect(),
-            outputs: description.outputs.iter().zip(live).map(output).collect(),
+            inputs: subtask
+                .inputs()
+                .iter()
+                .zip(&description.inputs)
+                .map(|(described, requirement)| InputShape::new(described, requirement))
+                .collect(),
+            outputs: OutputShape::of_ports(&description.outputs, live),
             retime: description.retime.clone(),
         };
         Self { subtask, shape }
@@ -93,16 +78,9 @@ impl WasmTransform {
 
     /// Processes rows that begin at row `first` of the batch that the caller gave.
     fn rows(&mut self, input: usize, batch: &Batch, first: usize, all: &mut Transformed) -> Result<(), Fault> {
-        let shape = &self.shape.inputs[input];
-        let columns = required_columns(batch, &shape.columns)?;
-        let lowered: Vec<Lowered<'_>> = columns.iter().map(|column| Lowered::new(column)).collect();
-        let times = if shape.event_times {
-            batch.times()
-        } else {
-            Cow::Borrowed(&[][..])
-        };
-        let times = times.to_byte_slice();
-        let input_bytes = times.len() + lowered.iter().map(Lowered::size_bytes).sum::<usize>();
+        let required = Required::new(batch, &self.shape.inputs[input])?;
+        let lowered = required.lowered();
+        let input_bytes = lowered.size_bytes();
         let rows = batch.rows();
         if input_bytes > CALL_BYTES_MAX && rows > 1 {
             let middle = rows / 2;
@@ -117,24 +95,17 @@ impl WasmTransform {
         let call = Call {
             function: "process",
             rows,
+            keys: None,
             input_bytes,
         };
-        let params = params(&lowered);
+        let params = lowered.params();
         let limits = self.subtask.limits().clone();
         let shape = &self.shape;
         let Answered { outputs, rejects } = self
             .subtask
             .call(
                 call,
-                |guest, store| {
-                    let batch = types::Batch {
-                        rows: rows as u32,
-                        event_times: times,
-                        kinds: &[],
-                        columns: &params,
-                    };
-                    guest.call_process(store, input as u32, batch)
-                },
+                |guest, store| guest.call_process(store, input as u32, lowered.batch(&params)),
                 |outputs| shape.assemble(input, batch, outputs, &limits),
             )
             .map_err(|fault| after(fault, first))?;
@@ -173,18 +144,6 @@ pub(crate) fn of_whole(mut fault: Fault, rows: usize) -> Fault {
         guest.rows = rows as u32;
     }
     fault
-}
-
-/// The columns of a requirement, in logical rows.
-pub(crate) fn required_columns<'a>(batch: &'a Batch, columns: &[usize]) -> Result<Vec<Cow<'a, Column>>, Fault> {
-    let required = columns.iter().map(|&column| match batch.slots().get(column) {
-        Some(Slot::Base(_) | Slot::Dense(_)) => Ok(batch.column(column)),
-        Some(Slot::Absent) | None => Err(Fault::fatal(
-            Domain::Internal,
-            format!("column {column}, which the plugin needs, is not in the batch"),
-        )),
-    });
-    required.collect()
 }
 
 /// What a call answered, checked.
@@ -252,32 +211,21 @@ impl Shape {
     ) -> Result<Answered, Violation> {
         let mut rejects = rejects(answer.rejects, batch.rows())?;
         let mut outputs = Vec::with_capacity(answer.outputs.len());
-        let mut rows_total = 0_usize;
+        let mut limit = RowLimit::new(limits.output_rows);
         for output in answer.outputs {
             let port = output.port as usize;
-            let Some(shape) = self.outputs.get(port) else {
-                return Err(Violation::new(format!(
-                    "rows for port {port}, but it described {} ports",
-                    self.outputs.len()
-                )));
-            };
-            if !output.kinds.is_empty() {
-                return Err(Violation::new("kinds of changes, and changelogs are not served yet"));
-            }
+            let shape = OutputShape::find(&self.outputs, output.port)?;
             let rows = Rows::new(output.rows, batch.rows())?;
-            rows_total += rows.len(batch.rows());
-            if rows_total > limits.output_rows as usize {
-                return Err(Violation::over_limit(format!(
-                    "more rows than its limit of {}",
-                    limits.output_rows
-                )));
-            }
+            let count = rows.len(batch.rows());
+            limit.add(count)?;
+            shape.check_kinds(&output.kinds, count)?;
             let retime = self.retime.as_ref().filter(|_| port == 0);
             let made = self.output(input, batch, shape, &rows, output.columns, retime.map(|r| r.column));
             let made = made.map_err(|violation| Violation {
                 row: violation.row.map(|row| rows.origin(row)),
                 ..violation
             })?;
+            let made = with_kinds(made, shape, output.kinds);
             let made = match retime {
                 Some(retime) => retimed(made, retime, &rows, shape.live[retime.column], &mut rejects),
                 None => made,
@@ -300,13 +248,7 @@ impl Shape {
         kept: Option<usize>,
     ) -> Result<Batch, Violation> {
         let fields = shape.schema.fields();
-        if columns.len() != fields.len() {
-            return Err(Violation::new(format!(
-                "{} columns where the port has {}",
-                columns.len(),
-                fields.len()
-            )));
-        }
+        shape.check_columns(columns.len())?;
         let count = rows.len(batch.rows());
         let mut references = Vec::with_capacity(fields.len());
         let mut computed = Vec::with_capacity(fields.len());
@@ -314,7 +256,7 @@ impl Shape {
             let wanted = shape.live[place] || kept == Some(place);
             let (reference, value) = match column {
                 types::OutputColumn::Input(index) => {
-                    self.check_reference(input, index, field)?;
+                    self.inputs[input].check_reference(index, field)?;
                     let reference = OutputColumn::Input(index as usize);
                     (if wanted { reference } else { OutputColumn::Absent }, None)
                 }
@@ -331,10 +273,9 @@ impl Shape {
         for (place, field) in fields.iter().enumerate() {
             if by_reference[place]
                 && !field.nullable
-                && let Some(row) = first_null(&selected, place)
+                && let Some(row) = first_null(&selected, place, 0..count)
             {
-                let violation = Violation::in_row(row, "null in a column that is not nullable");
-                return Err(violation.of(format_args!("column \"{}\"", field.name)));
+                return Err(null_in(row).of(format_args!("column \"{}\"", field.name)));
             }
         }
         if computed.iter().all(Option::is_none) {
@@ -347,61 +288,25 @@ impl Shape {
         });
         Ok(selected.with_columns(columns))
     }
-
-    /// A column of the input may stand for one of the output where they have one type, and where the planner knows that
-    /// it is needed: it is in the requirement, or has the same name.
-    fn check_reference(&self, input: usize, index: u32, field: &Field) -> Result<(), Violation> {
-        let shape = &self.inputs[input];
-        let Some(referred) = shape.schema.fields().get(index as usize) else {
-            return Err(Violation::new(format!(
-                "column {index} of an input that has {}",
-                shape.schema.len()
-            )));
-        };
-        if referred.data_type != field.data_type {
-            return Err(Violation::new(format!(
-                "input column \"{referred}\" for output column \"{field}\", which is of another type"
-            )));
-        }
-        if referred.name != field.name && !shape.columns.contains(&(index as usize)) {
-            return Err(Violation::new(format!(
-                "input column \"{}\" for output column \"{}\", but it did not ask for it in its description",
-                referred.name, field.name
-            )));
-        }
-        Ok(())
-    }
 }
 
-/// The first row in which a column by reference is null.
-fn first_null(batch: &Batch, place: usize) -> Option<usize> {
-    match &batch.slots()[place] {
-        Slot::Absent => None,
-        Slot::Base(column) => {
-            let nulls = column.nulls()?;
-            (0..batch.rows()).find(|&row| nulls.is_null(batch.base_row(row)))
+/// Gives the rows the kinds that the guest said, where it said any; rows of a port that is no changelog have none.
+fn with_kinds(batch: Batch, shape: &OutputShape, kinds: Vec<u8>) -> Batch {
+    let kinds = if kinds.is_empty() {
+        if shape.changelog || batch.hidden().kinds.is_none() {
+            return batch;
         }
-        Slot::Dense(column) => {
-            let nulls = column.nulls()?;
-            (0..batch.rows()).find(|&row| nulls.is_null(row))
-        }
-    }
-}
-
-/// Rejects of rows that exist.
-pub(crate) fn rejects(raw: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject>, Violation> {
-    let checked = raw.into_iter().map(|types::Reject { row, message }| {
-        if row as usize >= rows {
-            return Err(Violation::new(format!(
-                "a reject of row {row} of a batch of {rows} rows"
-            )));
-        }
-        Ok(Reject {
-            row,
-            message: clipped(message),
-        })
-    });
-    checked.collect()
+        None
+    } else {
+        Some(kinds.into())
+    };
+    let hidden = Hidden {
+        times: batch.times().into_owned().into(),
+        watermarks: batch.watermarks().into_owned(),
+        order: batch.order().map(Cow::into_owned),
+        kinds,
+    };
+    batch.with_hidden(hidden)
 }
 
 /// Gives the rows their new event times, and their watermarks the lag. An input row one of whose rows would come too

@@ -48,7 +48,7 @@ pub enum ContentColumn {
 }
 
 /// Rows for one port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ContentOutput {
     /// The port.
     pub port: usize,
@@ -61,7 +61,7 @@ pub struct ContentOutput {
 }
 
 /// What a call gave. The component has checked all numbers, lengths and types.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContentOutputs {
     /// Rows for the ports, in the order in which the guest made them.
     pub outputs: Vec<ContentOutput>,

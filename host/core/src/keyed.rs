@@ -160,7 +160,7 @@ pub enum KeyedColumn {
 }
 
 /// Rows for one port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeyedOutput {
     /// The port.
     pub port: usize,
@@ -182,7 +182,7 @@ pub enum KeysOf {
 }
 
 /// New values of some columns of a table of a value kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     /// The table.
     pub table: usize,
@@ -215,7 +215,7 @@ pub struct TimerChange {
 }
 
 /// What a call gave. The component has checked all numbers, lengths and types.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct KeyedOutputs {
     /// Rows for the ports, in the order in which the guest made them.
     pub outputs: Vec<KeyedOutput>,

@@ -155,6 +155,27 @@ pub(crate) struct CallMetrics {
 }
 
 impl CallMetrics {
+    /// How many changes wait to be applied.
+    pub(crate) fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Drops the changes after the first so many.
+    pub(crate) fn forget_after(&mut self, changes: usize) {
+        self.changes.truncate(changes);
+    }
+
+    /// The changes, for another instance of the plugin.
+    pub(crate) fn take_changes(&mut self) -> Vec<(u32, f64)> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes over the changes that another instance of the plugin made.
+    pub(crate) fn adopt(&mut self, mut changes: Vec<(u32, f64)>) {
+        changes.retain(|&(id, _)| (id as usize) < self.declared.len());
+        self.changes = changes;
+    }
+
     /// What `open` has declared.
     pub(crate) fn declared(&self) -> &[Declared] {
         &self.declared

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_component::Placement;
+use wasmill_component::{Isolation, Placement};
 use wasmill_core::aggregate::{Aggregate, Groups};
 use wasmill_core::column::Column;
 use wasmill_core::fault::{Fault, GuestFault};
@@ -92,6 +92,7 @@ fn open(bench: &Bench, wasm: &[u8]) -> Result<Box<dyn Aggregate>, Fault> {
         config: "{}",
         limits: &limits,
         fault_may_blame_rows: false,
+        isolation: Isolation::Instance,
     };
     bench.host.aggregate(&placement, &input, &description)
 }

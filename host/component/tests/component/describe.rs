@@ -189,10 +189,6 @@ fn what_must_not_be_described() {
     check("the plugin described port \"out\" twice", |image| {
         of_ports(image, &[("out", &a, false), ("out", &a, false)])
     });
-    check(
-        "the plugin described port \"out\" as a changelog, which is not served yet",
-        |image| of_ports(image, &[("out", &a, true)]),
-    );
     check("the plugin described column \"a\" twice", |image| {
         of_ports(image, &[("out", &[a[0], a[0]], false)])
     });
@@ -244,22 +240,12 @@ fn an_accumulator_starts_with_a_value_that_it_can_hold() {
 }
 
 #[test]
-fn other_worlds_and_other_versions_are_refused_with_their_reason() {
+fn other_versions_are_refused_with_their_reason() {
     let bench = Bench::new();
     let refused = |wasm: &[u8]| {
         let error = bench.load(wasm).unwrap_err().to_string();
         error.split_once("plugin.wasm ").unwrap().1.to_owned()
     };
-    for world in ["keyed", "keyed-migrating"] {
-        assert_eq!(
-            refused(&hollow("0.1.0", world)),
-            "is of the world \"keyed\", which is not served yet"
-        );
-    }
-    assert_eq!(
-        refused(&hollow("0.1.0", "window")),
-        "is of the world \"window\", which is not served yet"
-    );
     assert_eq!(
         refused(&hollow("0.2.0", "transform")),
         "is not a Wasmill plugin: it was made for wasmill:operator/* version 0.2.0, and this host serves 0.1"
@@ -268,7 +254,6 @@ fn other_worlds_and_other_versions_are_refused_with_their_reason() {
         refused(&hollow("0.0.9", "transform")),
         "is not a Wasmill plugin: it was made for wasmill:operator/* version 0.0.9, and this host serves 0.1"
     );
-    bench.load(&hollow("0.1.0", "aggregate-migrating")).unwrap();
 }
 
 #[test]

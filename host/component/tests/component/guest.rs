@@ -37,7 +37,7 @@ impl Image {
     }
 
     /// A list of elements that take `bytes` together.
-    fn list(&mut self, len: usize, bytes: &[u8]) -> Bytes {
+    pub(crate) fn list(&mut self, len: usize, bytes: &[u8]) -> Bytes {
         let at = self.put(bytes);
         words(&[at, len as u32])
     }

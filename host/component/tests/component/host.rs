@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field as TracingField, Visit};
 use wasmill_component::{Compiler, Host, MetricValue, Settings, inspect};
+use wasmill_core::fault::GuestFault;
 use wasmill_core::plugin::{Describer, Limits, PluginError, World};
 use wasmill_core::time::Micros;
 use wasmill_core::transform::Transform;
@@ -199,6 +200,34 @@ fn an_instance_that_leaks_is_replaced_when_it_has_twice_its_memory() {
     assert_eq!(pages.collect::<Vec<_>>(), expect, "two pages after `open`");
 }
 
+#[test]
+fn a_call_that_finds_no_memory_is_tried_again_where_there_is_all_of_it() {
+    let bench = Bench::with(Settings {
+        purity_check_every: None,
+        ..settings()
+    });
+    // Two pages after `open`, a page more with each call, and room for two calls.
+    let limits = Limits {
+        memory_bytes: 4 << 16,
+        ..Limits::default()
+    };
+    let mut transform = bench.transform(&leaking(), &ints_schema(), &limits, false);
+    let pages = (0..5).map(|_| {
+        let got = transform.process(0, &batch(vec![ints(&[0])])).unwrap();
+        got.outputs[0].1.column(0).into_owned()
+    });
+    let expect = [3, 4, 3, 4, 3].map(|pages| ints(&[pages]));
+    assert_eq!(pages.collect::<Vec<_>>(), expect);
+
+    let none_left = Limits {
+        memory_bytes: 2 << 16,
+        ..Limits::default()
+    };
+    let mut transform = bench.transform(&leaking(), &ints_schema(), &none_left, false);
+    let fault = transform.process(0, &batch(vec![ints(&[0])])).unwrap_err();
+    assert_eq!(fault.guest.unwrap().kind, GuestFault::Memory);
+}
+
 /// Keeps what is written to `tracing` on this thread.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
@@ -325,7 +354,7 @@ fn a_report_says_what_a_plugin_is() {
     assert!(made_with.1.iter().any(|(name, _)| name == "wit-component"));
 
     let keyed = inspect(&bench.file(&crate::guest::hollow("0.1.0", "keyed-migrating"))).unwrap();
-    assert!(keyed.migrates && matches!(keyed.served, Err(PluginError::NotServed { world: "keyed", .. })));
+    assert!(keyed.migrates && keyed.served == Ok(World::Keyed));
     assert!(matches!(
         inspect(&bench.path("missing")),
         Err(PluginError::Unreadable { .. })

@@ -3,17 +3,23 @@
 #![expect(clippy::unwrap_used, reason = "a test whose setting cannot be made fails")]
 
 mod aggregate;
+mod content;
 mod describe;
 mod guest;
 mod host;
+mod keyed;
+mod keyed_describe;
+mod keyed_guest;
+mod keyed_misbehaviour;
 mod misbehaviour;
+mod state;
 mod transform;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wasmill_component::{Compiler, Host, Placement, Settings};
+use wasmill_component::{Compiler, Host, Isolation, Placement, Settings};
 use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::{Column, ColumnBuilder, Value};
 use wasmill_core::fault::Fault;
@@ -117,6 +123,7 @@ impl Bench {
             config: "{}",
             limits,
             fault_may_blame_rows,
+            isolation: Isolation::Instance,
         };
         self.host.transform(&placement, &[input(schema)], description, live)
     }

@@ -300,12 +300,15 @@ fn selections_ports_columns_and_rejects_that_do_not_exist() {
         let reject = image.reject(13, "x");
         image.outputs(&[], &[reject])
     });
-    check_outputs("kinds of changes, and changelogs are not served yet", |image| {
-        let columns = image.records(&[input(0)]);
-        let kinds = image.buffer(&[0; BAD_ROWS]);
-        let output = [words(&[0, 0, 0, 0]), kinds, columns].concat();
-        image.outputs(&[output], &[])
-    });
+    check_outputs(
+        "kinds of rows for a port that it did not describe as a changelog",
+        |image| {
+            let columns = image.records(&[input(0)]);
+            let kinds = image.buffer(&[0; BAD_ROWS]);
+            let output = [words(&[0, 0, 0, 0]), kinds, columns].concat();
+            image.outputs(&[output], &[])
+        },
+    );
 }
 
 #[test]

@@ -328,3 +328,77 @@ fn a_call_takes_a_bounded_input_and_more_is_cut() {
     }
     assert_eq!(next, rows);
 }
+
+#[test]
+fn kinds_of_a_changelog_cross_and_are_inherited_or_said_anew() {
+    let changes = |kinds: &[u8]| {
+        let hidden = Hidden {
+            times: (0..3).collect::<Vec<i64>>().into(),
+            watermarks: RowWatermarks::Constant(0),
+            order: None,
+            kinds: Some(kinds.to_vec().into()),
+        };
+        Batch::new(vec![Slot::Base(ints(&[10, 20, 30]))], hidden)
+    };
+    // Three outputs: on a changelog port the kinds of the rows and others, on another port none.
+    let mut guest = Guest::new("transform", "transformer");
+    let image = &mut guest.image;
+    let inputs = [[image.requirement(&["a"], false)[..9].to_vec(), vec![1, 0, 0]].concat()];
+    let ports = [
+        image.port("out", &[("a", "int64", false)], true),
+        image.port("plain", &[("a", "int64", false)], false),
+    ];
+    let description = image.description(&inputs, &ports, None);
+    let inherited = image.output(0, Some(&[2, 0]), &[input(0)]);
+    let kinds = image.buffer(&[3, 0]);
+    let mut said = image.output(0, Some(&[0, 2]), &[input(0)]);
+    said[16..24].copy_from_slice(&kinds);
+    let plain = image.output(1, Some(&[1, 2]), &[input(0)]);
+    let answer = image.outputs(&[inherited, said, plain], &[]);
+    let done = image.done();
+    guest
+        .function("describe", 4, &constant(description))
+        .function("open", 4, &constant(done))
+        .process(&format!(
+            // The kinds of the batch are its third buffer: of a changelog there are some.
+            "(if (i32.ne (local.get $5) (i32.const 3)) (then (unreachable))) (i32.const {answer})"
+        ));
+    let bench = Bench::new();
+    let plugin = bench.load(&guest.build()).unwrap();
+    let inputs = [wasmill_core::transform::InputDescription {
+        changelog: true,
+        ..crate::input(&ints_schema())
+    }];
+    let limits = Limits::default();
+    let description = wasmill_core::plugin::Describer::transform(&bench.host, &plugin, "{}", &inputs, &limits).unwrap();
+    assert!(description.inputs[0].changelog && description.outputs[0].changelog);
+    let placement = wasmill_component::Placement {
+        node: &NodeId::new("op"),
+        plugin: &plugin,
+        config: "{}",
+        limits: &limits,
+        fault_may_blame_rows: false,
+        isolation: wasmill_component::Isolation::Call,
+    };
+    let live = [vec![true], vec![true]];
+    let mut transform = bench.host.transform(&placement, &inputs, &description, &live).unwrap();
+    let outputs = transform.process(0, &changes(&[1, 2, 3])).unwrap().outputs;
+    let shown: Vec<_> = outputs
+        .iter()
+        .map(|(port, batch)| {
+            (
+                *port,
+                batch.column(0).into_owned(),
+                batch.kinds().map(|kinds| kinds.to_vec()),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (0, ints(&[30, 10]), Some(vec![3, 1])),
+            (0, ints(&[10, 30]), Some(vec![3, 0])),
+            (1, ints(&[20, 30]), None),
+        ]
+    );
+}

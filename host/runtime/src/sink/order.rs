@@ -12,7 +12,7 @@ use wasmill_core::time::Timestamp;
 /// Rows that wait for the watermark.
 pub(crate) struct OrderBuffer {
     waiting: Vec<Waiting>,
-    batch_rows: usize,
+    slice_rows: usize,
     /// Rows below this may be given out.
     watermark: Timestamp,
 }
@@ -87,10 +87,11 @@ impl PartialEq for Front<'_> {
 impl Eq for Front<'_> {}
 
 impl OrderBuffer {
-    pub(crate) fn new(batch_rows: usize) -> Self {
+    /// A buffer that gives out so many rows at once at most.
+    pub(crate) fn new(slice_rows: usize) -> Self {
         Self {
             waiting: Vec::new(),
-            batch_rows,
+            slice_rows,
             watermark: Timestamp::MIN,
         }
     }
@@ -160,7 +161,7 @@ impl OrderBuffer {
         let mut fronts: BinaryHeap<_> = (0..self.waiting.len()).filter_map(|index| front(index, 0)).collect();
         let mut given = vec![0; self.waiting.len()];
         let mut rows = Vec::new();
-        while rows.len() < self.batch_rows
+        while rows.len() < self.slice_rows
             && let Some(Reverse(Front { place, index, at })) = fronts.pop()
         {
             rows.push(RowOf {

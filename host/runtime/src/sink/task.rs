@@ -24,6 +24,10 @@ use super::order::OrderBuffer;
 use super::writer::{Message, Messages};
 use crate::metrics::SinkMetrics;
 
+/// Rows in order that are written at once, where so many are ready, however small the batches of the job are: each time every
+/// batch that waits is looked at.
+const SLICE_ROWS_MIN: usize = 1_024;
+
 /// What a sink's task is made of.
 pub(crate) struct Parts {
     pub(crate) encoder: Box<dyn Encoder>,
@@ -82,7 +86,7 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn new(parts: Parts) -> Self {
-        let order = parts.ordered.map(OrderBuffer::new);
+        let order = parts.ordered.map(|rows| OrderBuffer::new(rows.max(SLICE_ROWS_MIN)));
         Self {
             parts,
             order,

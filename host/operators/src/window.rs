@@ -1,4 +1,4 @@
-//! Tumbling and sliding windows over event time, keyed or not.
+//! Tumbling, sliding and cumulative windows over event time, keyed or not.
 //!
 //! Each row is judged by W(r), its own watermark, so what is late is a property of the input. A row is late for the
 //! windows [s, e) with e + allowed <= W(r), and on time for those with W(r) < e. The result of a window holds the rows
@@ -8,6 +8,24 @@
 //! Rows are summed by pane. A row of a pane counts from some window on: [`late::Class`]. Nearly all count for every window of
 //! their pane; those are the pane's *main* part, and each other class that occurs has a part of its own. Windows of many
 //! panes are put together from a binary tree over the panes, so a window of n panes takes about 2 log2(n) merges.
+//!
+//! Results at other times are asked for, and what they are depends on when rows arrive:
+//!
+//! * *Early results* hold the rows of an open window that came so far. By count, one follows the row that makes the count
+//!   full, wherever batches are cut. By processing time, the first row since the last one asks what time it is
+//!   ([`Operator::wake_at`] gives the lowest time), and the result follows so long after the answer. A row then costs a
+//!   step for each of its windows, and a result a merge for each pane of its window.
+//! * *Corrections at once*: a row that is admitted after the result of a window corrects it in the same call, row by row.
+//!   A row that comes before is in the result, whatever its own watermark says.
+//! * Both have t = e - 1 and W = the merged watermark that the operator was told last. That is the least that its output
+//!   still allows. A window downstream holds the last microsecond of this one, so for an early result its end is after W
+//!   and the row is on time there; a correction is as late as the row that set it off was at most, so a window of equal
+//!   size and allowed lateness takes it.
+//! * Where a result takes back the one before it, it comes as `update-before`, with the values given then, and
+//!   `update-after`; the first of a key's window is an `insert`. The result at the end always comes.
+//!
+//! Results in `pane` count from 0 by key and window. Places of results are (key, end, index): 0 for the result and 1 for the
+//! correction, or where results come at other times 2n + 1 for the n-th and 2n for what takes back the one before it.
 
 mod firing;
 pub(crate) mod late;
@@ -416,6 +434,7 @@ impl Operator for Window {
             .map_err(|fault| fault.at(&self.letters.node))
     }
 
+    /// Of a window that is not keyed all entries are in the group 0.
     fn save(&mut self, out: &mut dyn Save) -> Result<(), Fault> {
         let keyed = !self.keys.types().is_empty();
         saved::save_watermark(self.watermark, self.limits.groups, keyed, out)?;

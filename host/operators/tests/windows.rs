@@ -4,6 +4,8 @@
 mod examples;
 #[path = "windows/harness.rs"]
 mod harness;
+#[path = "windows/live.rs"]
+mod live;
 #[path = "windows/plugins.rs"]
 mod plugins;
 #[path = "windows/properties.rs"]

@@ -88,20 +88,22 @@ impl Panes {
         cx: &mut Context<'_>,
     ) -> Result<Step, Fault> {
         let rows_each = self.rows_each();
-        let mut room = slice_rows;
+        let mut room = slice_rows.max(rows_each);
         let step = loop {
-            if let Some(mut firing) = self.firing.take() {
+            if let Some(mut firing) = self.firing.take_if(|_| room >= rows_each) {
                 let from = firing.emitted;
-                let upto = firing.ids.len().min(from + (room / rows_each).max(1));
+                let upto = firing.ids.len().min(from + room / rows_each);
                 let ids = &firing.ids[from..upto];
                 self.push(&firing, from..upto, output, cx.keys)?;
-                room = room.saturating_sub(ids.len() * rows_each);
+                room -= ids.len() * rows_each;
                 firing.emitted = upto;
                 if firing.emitted < firing.ids.len() {
                     self.firing = Some(firing);
                     break Step::More;
                 }
                 self.close(to, cx.keys);
+            } else if self.firing.is_some() {
+                break Step::More;
             } else {
                 match self.due(to) {
                     None => {
@@ -109,7 +111,7 @@ impl Panes {
                         self.close(to, cx.keys);
                         break Step::Done;
                     }
-                    Some(_) if room == 0 => break Step::More,
+                    Some(_) if room < rows_each => break Step::More,
                     Some(wanted) => self.begin(wanted, cx)?,
                 }
             }

@@ -156,7 +156,6 @@ fn a_row_from_the_year_2099_neither_hurries_others_nor_is_lost() {
 
 #[test]
 fn a_day_has_23_hours_when_the_clock_is_put_forward() {
-    const HOUR: i64 = 3_600_000_000;
     // 2013-03-10T05:00:00Z, midnight in New York; the next is 23 hours later.
     let midnight = 1_362_891_600_000_000;
     let windows = Windows {
@@ -186,6 +185,153 @@ fn a_day_has_23_hours_when_the_clock_is_put_forward() {
         ],
         &[],
     );
+}
+
+#[test]
+fn cumulative_windows_begin_together_and_end_one_after_another() {
+    // Windows of 10, 20 and 30. The row at 5 comes at W = 12: late for [0, 10), on time for [0, 20) and [0, 30).
+    let windows = Windows {
+        cumulative: true,
+        ..sliding(30, 10, 0)
+    };
+    check(
+        windows.clone(),
+        &[(1, 1), (12, 2), (5, 3), (31, 4)],
+        &[
+            (0, 10, 9, "[1]"),
+            (0, 20, 19, "[1,3,2]"),
+            (0, 30, 29, "[1,3,2]"),
+            (30, 40, 39, "[4]"),
+            (30, 50, 49, "[4]"),
+            (30, 60, 59, "[4]"),
+        ],
+        &[],
+    );
+    // With lateness allowed, the first is corrected; the row at 3 comes at W = 31, when only the last still may be.
+    let windows = Windows { allowed: 5, ..windows };
+    check(
+        windows,
+        &[(1, 1), (12, 2), (5, 3), (31, 4), (3, 5)],
+        &[
+            (0, 10, 9, "[1]"),
+            (0, 10, 14, "[1,3]"),
+            (0, 20, 19, "[1,3,2]"),
+            (0, 30, 29, "[1,3,2]"),
+            (0, 30, 34, "[1,5,3,2]"),
+            (30, 40, 39, "[4]"),
+            (30, 50, 49, "[4]"),
+            (30, 60, 59, "[4]"),
+        ],
+        &[],
+    );
+}
+
+const HOUR: i64 = 3_600_000_000;
+/// 2013-11-02T04:00:00Z, midnight in New York. The day after has 25 hours.
+const BEFORE_AUTUMN: i64 = 1_383_364_800_000_000;
+
+#[test]
+fn sliding_days_span_the_turn_of_the_clock() {
+    let windows = Windows {
+        size: 2,
+        every: 1,
+        offset: 0,
+        time_zone: Some("America/New_York"),
+        allowed: 0,
+        cumulative: false,
+    };
+    let day = |days: i64| BEFORE_AUTUMN + days * 24 * HOUR + if days > 1 { HOUR } else { 0 };
+    check(
+        windows,
+        &[(day(0), 1), (day(2) - 1, 2), (day(2), 3)],
+        &[
+            (day(-1), day(1), day(1) - 1, "[1]"),
+            (day(0), day(2), day(2) - 1, "[1,2]"),
+            (day(1), day(3), day(3) - 1, "[2,3]"),
+            (day(2), day(4), day(4) - 1, "[3]"),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn cumulative_days_span_the_turn_of_the_clock() {
+    let windows = Windows {
+        size: 3,
+        every: 1,
+        offset: 0,
+        time_zone: Some("America/New_York"),
+        allowed: 0,
+        cumulative: true,
+    };
+    // Three days together begin at days since 1970 that are multiples of three: on 2013-11-02, day 16,011.
+    let day = |days: i64| BEFORE_AUTUMN + days * 24 * HOUR + if days > 1 { HOUR } else { 0 };
+    check(
+        windows,
+        &[(day(0), 1), (day(2) - 1, 2), (day(2), 3), (day(3), 4)],
+        &[
+            (day(0), day(1), day(1) - 1, "[1]"),
+            (day(0), day(2), day(2) - 1, "[1,2]"),
+            (day(0), day(3), day(3) - 1, "[1,2,3]"),
+            (day(3), day(4), day(4) - 1, "[4]"),
+            (day(3), day(5), day(5) - 1, "[4]"),
+            (day(3), day(6), day(6) - 1, "[4]"),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn a_step_that_the_clock_skips_gives_no_second_result() {
+    // The hours of 2013-03-10 in New York, where 02:00 to 03:00 is skipped; midnight is 05:00 UTC.
+    let midnight = 1_362_891_600_000_000;
+    let mut case = Case::new(sliding(24 * HOUR, HOUR, 0), &[], &[Builtin::Count(None)]);
+    case.windows.cumulative = true;
+    case.zone = Some("America/New_York");
+    let (rows, events) = one_partition(&[(midnight, 1)]);
+    let found = one_by_one(&case, &rows, &events);
+    let ends: Vec<i64> = found.results.iter().map(|row| row.time + 1).collect();
+    let expect: Vec<i64> = (1..=23).map(|hours| midnight + hours * HOUR).collect();
+    assert_eq!(ends, expect);
+}
+
+#[test]
+fn state_that_is_damaged_is_refused() {
+    let case = Case::new(
+        sliding(20, 10, 5),
+        &[KEY_INT],
+        &[Builtin::Sum(INT), Builtin::ArrayAgg(INT)],
+    );
+    let (rows, _) = one_partition(&[(1, 1), (12, 2), (5, 3)]);
+    let mut operator = case.operator();
+    let mut out = Vec::new();
+    let rows: Vec<&Row> = rows.iter().collect();
+    operator
+        .batch(0, super::harness::batch(&rows, false), &mut out)
+        .expect("no fault");
+    let mut entries = Vec::new();
+    operator.save(&mut entries).expect("it is in memory");
+    let mut refused = 0;
+    for (group, key, value) in &entries {
+        let mut twice = case.operator();
+        twice.load(*group, key, value).expect("what was saved");
+        if key[0] == 1 {
+            assert!(twice.load(*group, key, value).is_err(), "rows come once");
+        }
+        for at in 0..value.len() {
+            let loaded = case.operator().load(*group, key, &value[..at]);
+            assert!(loaded.is_err(), "{key:?} cut at {at}");
+            let mut longer = value.clone();
+            longer.insert(at, 0x80);
+            refused += u32::from(case.operator().load(*group, key, &longer).is_err());
+        }
+        for at in 0..key.len() {
+            let mut other = key.clone();
+            other[at] ^= 0x55;
+            refused += u32::from(case.operator().load(*group, &other, value).is_err());
+        }
+    }
+    assert!(refused > 0, "damage is found");
 }
 
 #[test]

@@ -63,6 +63,8 @@ pub(crate) struct Case {
     pub(crate) late_results: LateResults,
     pub(crate) early: Option<Early>,
     pub(crate) pane: bool,
+    /// Where the oracle, which knows whole days of zones only, is not asked.
+    pub(crate) zone: Option<&'static str>,
 }
 
 pub(crate) struct PluginCase {
@@ -84,6 +86,7 @@ impl Case {
             late_results: LateResults::Final,
             early: None,
             pane: false,
+            zone: None,
         }
     }
 
@@ -98,7 +101,7 @@ impl Case {
         let span = |length: i64| Micros(length as u64 * unit);
         let alignment = Alignment {
             offset: Micros(self.windows.offset as u64),
-            time_zone: self.windows.time_zone.map(Arc::from),
+            time_zone: self.windows.time_zone.or(self.zone).map(Arc::from),
         };
         let (size, every) = (span(self.windows.size), span(self.windows.every));
         let window = if self.windows.cumulative {

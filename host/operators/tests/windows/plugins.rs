@@ -178,7 +178,7 @@ fn plugin(initial: Scalar, data_type: DataType, results: &[&str], commutative: b
     }
 }
 
-fn case(windows: wasmill_testkit::windows::Windows) -> Case {
+pub(super) fn case(windows: wasmill_testkit::windows::Windows) -> Case {
     let mut case = Case::new(windows, &[KEY_TEXT], &[Builtin::Count(None)]);
     case.plugins = vec![
         PluginCase {

@@ -13,14 +13,28 @@ mod blame;
 mod codec;
 mod counters;
 pub mod dead_letters;
+mod deduplicate;
 mod exact;
+mod join;
 mod json;
 mod keys;
+mod lookup;
+mod split;
+mod stored;
+mod top;
 mod transform;
+mod union;
 #[expect(dead_code, reason = "the operators that use it are being built")]
 mod waiting;
 mod window;
 
 pub use counters::Counters;
+pub use deduplicate::Deduplicate;
+pub use join::{Join, LATE_LEFT_PORT, LATE_RIGHT_PORT};
+pub use lookup::{Lookup, LookupTable, SharedTable};
+pub use split::Split;
+pub use stored::{SLICE_ROWS_DEFAULT, Subtask};
+pub use top::Top;
 pub use transform::GuardedTransform;
+pub use union::Union;
 pub use window::{Window, WindowLimits, WindowPorts};

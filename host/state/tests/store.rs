@@ -249,3 +249,9 @@ fn a_queue_on_disk_gives_its_entries_in_order_and_is_empty_in_the_end() {
     }
     assert_eq!(store.is_empty(), Ok(true));
 }
+
+#[test]
+fn a_store_may_go_to_another_thread() {
+    fn goes<T: Send>(_: &T) {}
+    goes(&Store::memory());
+}

@@ -4,7 +4,14 @@
 //! specification: it looks at all rows at once, row by row, and knows no batch, pane or partial result.
 
 pub mod aggregates;
+pub mod contents;
+pub mod counts;
+pub mod duplicates;
+pub mod joins;
+pub mod keyed;
 pub mod partitions;
+pub mod sessions;
+pub mod tops;
 pub mod windows;
 
 use wasmill_core::column::Scalar;

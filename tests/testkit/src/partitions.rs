@@ -61,3 +61,49 @@ pub fn read(partitions: &[Partition], mut next: impl FnMut(usize) -> usize) -> (
         own[partition] = own[partition].max(after);
     }
 }
+
+/// Reads partitions of which some are idle at times, as [`read`] does. `idles(p)` says before each row whether partition
+/// p counts for M. One that gives a row counts again: from then on its W is not below what M is then.
+pub fn read_idling(
+    partitions: &[Partition],
+    mut next: impl FnMut(usize) -> usize,
+    mut idles: impl FnMut(usize) -> bool,
+) -> (Vec<Row>, Vec<Event>) {
+    let (mut rows, mut events) = (Vec::new(), Vec::new());
+    let mut read = vec![0; partitions.len()];
+    let mut own = vec![i64::MIN; partitions.len()];
+    let mut merged = i64::MIN;
+    loop {
+        let open: Vec<usize> = (0..partitions.len())
+            .filter(|&p| read[p] < partitions[p].rows.len())
+            .collect();
+        let counted: Vec<i64> = open.iter().filter(|&&p| !idles(p)).map(|&p| own[p]).collect();
+        let least = match counted.iter().min() {
+            Some(&least) => least,
+            // Where all are idle, nothing moves M.
+            None if !open.is_empty() => merged,
+            None => i64::MAX,
+        };
+        if least > merged {
+            merged = least;
+            events.push(Event::Watermark(merged));
+        }
+        if open.is_empty() {
+            return (rows, events);
+        }
+        let partition = open[next(open.len())];
+        own[partition] = own[partition].max(merged);
+        let (time, values) = &partitions[partition].rows[read[partition]];
+        events.push(Event::Row(rows.len()));
+        rows.push(Row {
+            time: *time,
+            watermark: own[partition],
+            partition,
+            position: read[partition] as u64,
+            values: values.clone(),
+        });
+        read[partition] += 1;
+        let after = time.saturating_sub_unsigned(partitions[partition].delay);
+        own[partition] = own[partition].max(after);
+    }
+}

@@ -37,12 +37,12 @@ use file::Unsynced;
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("state");
 /// The file in the store's folder.
 const FILE: &str = "entries.redb";
-/// Writes in memory take up to this share of the store's memory, in eighths.
-const WRITES_SHARE: u64 = 3;
-/// The cache of pages takes this share, in eighths. It is the smaller one, since writes that are collected save pages
-/// both read and written. What is resident was measured to be 1.8 times what both count, so that half of the memory
-/// counted is about all of it taken.
-const CACHE_SHARE: u64 = 1;
+/// Writes in memory take up to this share of the store's memory, in sixteenths.
+const WRITES_SHARE: u64 = 5;
+/// The cache of pages takes this share, in sixteenths. It is the smaller one, since writes that are collected save pages
+/// both read and written. What is resident was measured to be twice what both count, so less than half of the memory
+/// is counted.
+const CACHE_SHARE: u64 = 2;
 /// A removal of so many entries or fewer is marked entry by entry among the writes. More are removed in the file at
 /// once.
 const MARKED_MAX: usize = 1_024;
@@ -115,13 +115,13 @@ impl Disk {
 
     fn over(file: impl StorageBackend, folder: &Path, memory_bytes: u64) -> Result<Self, Fault> {
         let database = Database::builder()
-            .set_cache_size(usize::try_from(memory_bytes / 8 * CACHE_SHARE).unwrap_or(usize::MAX))
+            .set_cache_size(usize::try_from(memory_bytes / 16 * CACHE_SHARE).unwrap_or(usize::MAX))
             .create_with_backend(file)
             .map_err(|error| fault(folder, error))?;
         Ok(Self {
             folder: folder.to_owned(),
             writes: Memory::default(),
-            writes_max_bytes: memory_bytes / 8 * WRITES_SHARE,
+            writes_max_bytes: memory_bytes / 16 * WRITES_SHARE,
             database,
             stored: Stored::Nothing,
             marked: Vec::new(),

@@ -1,0 +1,328 @@
+//! A slice of what is due, key by key, in parts that one call each can take.
+
+use std::borrow::Cow;
+
+use wasmill_core::batch::Batch;
+use wasmill_core::column::{Column, Value};
+use wasmill_core::fault::Fault;
+use wasmill_core::keyed::TimeDomain;
+use wasmill_core::operator::Emit;
+use wasmill_state::KeyId;
+
+use super::KeyedOperator;
+use super::calls::Piece;
+use super::state::meta;
+use super::timers::{Due, Timer};
+use crate::waiting::groups::sort_by_place;
+
+/// Why a slice is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The watermark rose, or rows came that do not wait.
+    Rows,
+    /// The input has ended, and rows were waiting.
+    LastRows,
+    /// Processing time came to timers.
+    Clock,
+    /// The input has ended, and timers are pending.
+    End(TimeDomain),
+}
+
+impl Mode {
+    /// The clock of the timers in the slice.
+    pub(super) fn domain(self) -> TimeDomain {
+        match self {
+            Self::Rows | Self::LastRows => TimeDomain::Event,
+            Self::Clock => TimeDomain::Processing,
+            Self::End(domain) => domain,
+        }
+    }
+}
+
+/// Rows and timers that are due.
+#[derive(Debug)]
+pub(super) struct Slice {
+    /// One per input.
+    pub(super) batches: Vec<Batch>,
+    sequence: Vec<(u8, u32)>,
+    due: Due,
+    /// All events before it are in the slice, and its timers.
+    bound: i64,
+    pub(super) mode: Mode,
+}
+
+/// An event of a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Event {
+    pub(super) time: i64,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum What {
+    Timer(Timer),
+    /// Input and row of its batch in the slice.
+    Row(u8, u32),
+}
+
+impl Event {
+    pub(super) fn is_row(&self) -> bool {
+        matches!(self.what, What::Row(..))
+    }
+}
+
+/// What was met in a slice.
+#[derive(Debug)]
+pub(super) struct Round<'a> {
+    pub(super) slice: &'a Slice,
+    /// The keys.
+    pub(super) ids: Vec<KeyId>,
+    /// By key: event-time timers at or before it are of this slice.
+    pub(super) bounds: Vec<i64>,
+}
+
+/// A key's events.
+#[derive(Debug)]
+struct Group {
+    place: u32,
+    events: Vec<Event>,
+}
+
+/// When a key had its last rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastRow {
+    pub(super) event: Option<i64>,
+    pub(super) processing: Option<i64>,
+}
+
+/// The first events of a key that see the same state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) len: usize,
+    /// `until` is not above it.
+    pub(super) until_max: i64,
+}
+
+impl Slice {
+    pub(super) fn new(batches: Vec<Batch>, sequence: Vec<(u8, u32)>, due: Due, bound: i64, mode: Mode) -> Self {
+        Self {
+            batches,
+            sequence,
+            due,
+            bound,
+            mode,
+        }
+    }
+
+    pub(super) fn of_rows(batches: Vec<Batch>, sequence: Vec<(u8, u32)>, bound: i64) -> Self {
+        Self::new(batches, sequence, Due::default(), bound, Mode::Rows)
+    }
+
+    /// The number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.sequence.len()
+    }
+}
+
+impl KeyedOperator {
+    /// Hands a slice to the guest.
+    pub(super) fn process(&mut self, slice: &Slice, out: &mut dyn Emit) -> Result<(), Fault> {
+        let (round, mut events, places) = self.meet(slice)?;
+        for batch in &slice.batches {
+            self.clock.latest = self
+                .clock
+                .latest
+                .max(batch.hidden().times.iter().copied().max().unwrap_or(i64::MIN));
+        }
+        let (offsets, order) = sort_by_place(&places, round.ids.len());
+        events = order.iter().map(|&at| events[at as usize]).collect();
+        let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(round.ids.len());
+        let mut rest: Vec<Group> = Vec::new();
+        let last_rows = self.last_rows(&round.ids);
+        for place in 0..round.ids.len() as u32 {
+            let at = place as usize;
+            let own = &events[offsets[at] as usize..offsets[at + 1] as usize];
+            if own.is_empty() {
+                continue;
+            }
+            let piece = self.piece(&round, place, own, last_rows.as_ref().map(|rows| rows[at]))?;
+            if !piece.rest.is_empty() {
+                rest.push(Group {
+                    place,
+                    events: piece.rest.to_vec(),
+                });
+            }
+            pieces.push(piece);
+        }
+        let mut blamed = self.run(&round, &pieces, out)?;
+        while !rest.is_empty() {
+            rest.retain(|group| !blamed.contains(&group.place));
+            let mut groups = Vec::with_capacity(rest.len());
+            for group in &rest {
+                let events = self.still_due(&round, group.place, &group.events)?;
+                if !events.is_empty() {
+                    groups.push(Group {
+                        place: group.place,
+                        events,
+                    });
+                }
+            }
+            let ids: Vec<KeyId> = groups.iter().map(|group| round.ids[group.place as usize]).collect();
+            let last_rows = self.last_rows(&ids);
+            let mut pieces = Vec::with_capacity(groups.len());
+            rest = Vec::new();
+            for (at, group) in groups.iter().enumerate() {
+                let last_row = last_rows.as_ref().map(|rows| rows[at]);
+                let piece = self.piece(&round, group.place, &group.events, last_row)?;
+                if !piece.rest.is_empty() {
+                    rest.push(Group {
+                        place: group.place,
+                        events: piece.rest.to_vec(),
+                    });
+                }
+                pieces.push(piece);
+            }
+            blamed = self.run(&round, &pieces, out)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the keys of a slice resident: the keys, all events in order, and the place of each event's key.
+    fn meet<'a>(&self, slice: &'a Slice) -> Result<(Round<'a>, Vec<Event>, Vec<u32>), Fault> {
+        let state = &mut *self.state.borrow_mut();
+        let (values, store) = (&mut state.values, &mut state.store);
+        values.begin();
+        let mut of_rows: Vec<Vec<u32>> = Vec::with_capacity(slice.batches.len());
+        for (batch, input) in slice.batches.iter().zip(&self.setup.inputs) {
+            let mut places = Vec::new();
+            if !batch.is_empty() {
+                values.meet_batch(store, batch, &input.key, &mut places)?;
+            }
+            of_rows.push(places);
+        }
+        let mut events = Vec::with_capacity(slice.due.len() + slice.rows());
+        for at in 0..slice.due.len() {
+            let place = values.meet_encoded(store, slice.due.key(at))?;
+            let timer = slice.due.timer(at);
+            events.push((
+                place,
+                Event {
+                    time: timer.time,
+                    what: What::Timer(timer),
+                },
+            ));
+        }
+        let ids = values.met().to_vec();
+        let times: Vec<Cow<'_, [i64]>> = slice.batches.iter().map(Batch::times).collect();
+        events.extend(slice.sequence.iter().map(|&(input, row)| {
+            let number = usize::from(input);
+            let event = Event {
+                time: times[number][row as usize],
+                what: What::Row(input, row),
+            };
+            (of_rows[number][row as usize], event)
+        }));
+        let base = if slice.due.cut.is_some() {
+            slice.bound.saturating_sub(1)
+        } else {
+            slice.bound
+        };
+        let mut bounds = vec![base; ids.len()];
+        if slice.mode == Mode::LastRows {
+            for &(place, event) in &events {
+                bounds[place as usize] = event.time;
+            }
+            for (place, &id) in ids.iter().enumerate() {
+                let key = state.encoded(id);
+                for timer in self
+                    .timers
+                    .of_key(&state.store, TimeDomain::Event, &key, bounds[place])?
+                {
+                    events.push((
+                        place as u32,
+                        Event {
+                            time: timer.time,
+                            what: What::Timer(timer),
+                        },
+                    ));
+                }
+            }
+        }
+        if slice.mode == Mode::Rows && slice.due.cut.is_some() {
+            // Of the time at which timers were cut, some keys' are all there.
+            for (place, event) in &events[..slice.due.len()] {
+                bounds[*place as usize] = bounds[*place as usize].max(event.time);
+            }
+        }
+        if events.iter().any(|(_, event)| !event.is_row()) {
+            events.sort_by_key(|(_, event)| (event.time, event.is_row()));
+        }
+        let (places, events) = events.into_iter().unzip();
+        let round = Round { slice, ids, bounds };
+        Ok((round, events, places))
+    }
+
+    /// What is left of a key's events after some of them took effect, with timers that were set meanwhile.
+    pub(super) fn still_due(&self, round: &Round<'_>, place: u32, events: &[Event]) -> Result<Vec<Event>, Fault> {
+        let mut left: Vec<Event> = events.iter().copied().filter(Event::is_row).collect();
+        let mode = round.slice.mode;
+        let to = match mode {
+            Mode::Rows | Mode::LastRows => round.bounds[place as usize],
+            Mode::Clock | Mode::End(_) => events.last().map_or(i64::MIN, |event| event.time),
+        };
+        let state = self.state.borrow();
+        let key = state.encoded(round.ids[place as usize]);
+        let timers = self.timers.of_key(&state.store, mode.domain(), &key, to)?;
+        if !timers.is_empty() {
+            left.extend(timers.into_iter().map(|timer| Event {
+                time: timer.time,
+                what: What::Timer(timer),
+            }));
+            left.sort_by_key(|event| (event.time, event.is_row()));
+        }
+        Ok(left)
+    }
+
+    /// The events of a key that its next call takes. State whose time is over goes.
+    pub(super) fn piece<'e>(
+        &mut self,
+        round: &Round<'_>,
+        place: u32,
+        events: &'e [Event],
+        last_row: Option<LastRow>,
+    ) -> Result<Piece<'e>, Fault> {
+        let bound = round.bounds[place as usize];
+        let Some(last_row) = last_row else {
+            return Ok(Piece {
+                place,
+                events,
+                rest: &[],
+                until: bound,
+            });
+        };
+        self.clear_expired(round, place, &events[0], last_row)?;
+        let part = self.part(round.slice.mode, events, last_row);
+        let (own, rest) = events.split_at(part.len);
+        Ok(Piece {
+            place,
+            events: own,
+            rest,
+            until: bound.min(part.until_max),
+        })
+    }
+
+    /// When keys had their last rows, where a table's state goes by that.
+    pub(super) fn last_rows(&self, ids: &[KeyId]) -> Option<Vec<LastRow>> {
+        let state = self.state.borrow();
+        let columns = state.values.gather(state.meta?, ids);
+        let time = |column: &Column, row| match column.value(row) {
+            Value::Int64(time) => Some(time),
+            _ => None,
+        };
+        let rows = (0..ids.len()).map(|row| LastRow {
+            event: time(&columns[meta::EVENT], row),
+            processing: time(&columns[meta::PROCESSING], row),
+        });
+        Some(rows.collect())
+    }
+}

@@ -41,10 +41,13 @@ use self::count::Counts;
 use self::filling::Filling;
 use self::results::Results;
 use self::session::Sessions;
-use crate::codec::damaged;
+use crate::codec::{damaged, take_array};
 use crate::counters::Counters;
 use crate::dead_letters::DeadLetters;
 use crate::window::WindowPorts;
+
+/// The table of the merged watermark, an entry for each key group with state: saved, but not in the store.
+const WATERMARK: u8 = 0;
 
 /// Bounds of a [`KeyWindow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,9 +297,13 @@ impl Operator for KeyWindow {
         if let Shape::Counts(counts) = &self.shape {
             counts.save(&self.base, out)?;
         }
+        let (watermark, mut last) = (self.base.watermark, None);
         let span = timers::saved();
         self.base.store.scan(span, Direction::Forwards, |key, value| {
             let (group, _, _) = layout::split(key).ok_or_else(|| damaged("a key without a group"))?;
+            if last.replace(group) != Some(group) {
+                out.entry(group, &[WATERMARK], &watermark.to_le_bytes())?;
+            }
             out.entry(group, &key[layout::of_group(group).len()..], value)?;
             Ok(ControlFlow::Continue(()))
         })
@@ -309,6 +316,11 @@ impl Operator for KeyWindow {
                 && counts.owns(key)
             {
                 return counts.waiting().load(group, key, value, &mut base.store);
+            }
+            if key == [WATERMARK] {
+                let watermark = i64::from_le_bytes(take_array(&mut &value[..])?);
+                base.load_watermark(watermark);
+                return Ok(());
             }
             base.store.put(&Base::loaded_at(group, key), value)?;
             match shape {

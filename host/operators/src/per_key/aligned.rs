@@ -18,7 +18,7 @@ use wasmill_state::{Direction, Page};
 
 use super::base::{Base, BatchKeys};
 use super::filling::Filling;
-use super::results::{Content, Firing};
+use super::results::{Before, Content, Firing};
 use super::rows::{Head, Opened, Range, head};
 use super::timers::Timers;
 use crate::codec::{damaged, put_count, put_signed, take_count, take_int64, take_signed};
@@ -206,7 +206,9 @@ impl AlignedWindows {
                     self.correct(key, window, base, filling, out)?;
                 }
                 if self.immediate && class.on_time > pane.windows.last {
-                    self.look_after(key, None, base)?;
+                    let mut known = Self::known(key, base)?;
+                    self.look_after(key, None, &mut known, base)?;
+                    Self::set_known(key, known, base)?;
                 }
             }
             if self.early.is_some() {
@@ -350,6 +352,8 @@ impl AlignedWindows {
                 .split_first()
                 .ok_or_else(|| damaged("a timer is for nothing"))?;
             let (window, key) = read_number(rest)?;
+            let before = Self::known(key, base)?;
+            let mut known = before;
             match kind {
                 CORRECTION => {
                     let at = [&base.at(CORRECTIONS, key)[..], &number_bytes(window)].concat();
@@ -358,20 +362,18 @@ impl AlignedWindows {
                 }
                 RESULT => {
                     self.fire(key, window, Which::OnTime, base, filling, out)?;
-                    let mut known = Self::known(key, base)?;
-                    known.next = None;
-                    Self::set_known(key, known, base)?;
-                    if let Some(next) = self.next_after(key, window, base)? {
-                        self.expect(key, next, base)?;
+                    known.next = self.next_after(key, window, base)?;
+                    if let Some(next) = known.next {
+                        let end = self.assigner.end(next);
+                        self.due.set(&mut base.store, end, &what(RESULT, next, key))?;
                     }
                 }
-                _ => {
-                    let mut known = Self::known(key, base)?;
-                    known.clean = None;
-                    Self::set_known(key, known, base)?;
-                }
+                _ => known.clean = None,
             }
-            self.clean(key, due.at, base, filling)?;
+            self.clean(key, due.at, &mut known, base, filling)?;
+            if known != before {
+                Self::set_known(key, known, base)?;
+            }
         };
         filling.flush(base, out)?;
         Ok(step)
@@ -406,7 +408,14 @@ impl AlignedWindows {
     }
 
     /// Removes the rows of a key that no window needs at `now`, and sees to the others.
-    fn clean(&mut self, key: &[u8], now: i64, base: &mut Base, filling: &mut Filling) -> Result<(), Fault> {
+    fn clean(
+        &mut self,
+        key: &[u8],
+        now: i64,
+        known: &mut Known,
+        base: &mut Base,
+        filling: &mut Filling,
+    ) -> Result<(), Fault> {
         let start = base.at(ROWS, key);
         // At the end of time windows are cut off, and end together with others that are still to fire.
         if now < i64::MAX {
@@ -429,11 +438,10 @@ impl AlignedWindows {
                 let to = Range::of_times(&start, last, last).to;
                 filling.forget(Range { from: first, to }, base)?;
                 // The rows are still there until the call that needs them is made.
-                self.look_after(key, Some(last), base)?;
-                return Ok(());
+                return self.look_after(key, Some(last), known, base);
             }
         }
-        self.look_after(key, None, base)
+        self.look_after(key, None, known, base)
     }
 
     /// Forgets what is known of the results of a key's windows up to this one.
@@ -457,8 +465,7 @@ impl AlignedWindows {
     }
 
     /// Where no result of a key is to come, sets a timer for the rows that are left.
-    fn look_after(&mut self, key: &[u8], after: Option<i64>, base: &mut Base) -> Result<(), Fault> {
-        let mut known = Self::known(key, base)?;
+    fn look_after(&mut self, key: &[u8], after: Option<i64>, known: &mut Known, base: &mut Base) -> Result<(), Fault> {
         if known.next.is_some() || known.clean.is_some() {
             return Ok(());
         }
@@ -479,8 +486,7 @@ impl AlignedWindows {
             return Ok(());
         }
         known.clean = Some(final_at);
-        self.due.set(&mut base.store, final_at, &what(CLEAN, 0, key))?;
-        Self::set_known(key, known, base)
+        self.due.set(&mut base.store, final_at, &what(CLEAN, 0, key))
     }
 
     /// Gives early results that are due in processing time.
@@ -522,7 +528,7 @@ impl AlignedWindows {
         Ok(step)
     }
 
-    /// Gives a result of a window, where it has rows that count for it.
+    /// Gives a result of a window, where it has rows that count for it. A firing without rows is none.
     fn fire(
         &mut self,
         key: &[u8],
@@ -537,14 +543,18 @@ impl AlignedWindows {
         let last = if end == i64::MAX { end } else { end - 1 };
         let range = Range::of_times(&base.at(ROWS, key), start, last);
         let due = end.saturating_add_unsigned(base.allowed);
-        let before = match which {
-            Which::Early | Which::OnTime => end,
-            Which::Correction | Which::Immediate => due,
+        let on_time = Before {
+            judged: end,
+            watermark: (!base.best_effort).then_some(due),
         };
-        if !any_before(&range, before, base)? {
-            return Ok(());
-        }
+        let before = match which {
+            Which::Early | Which::OnTime => on_time,
+            Which::Correction | Which::Immediate => Before { judged: due, ..on_time },
+        };
         let pane = if self.early.is_some() || self.immediate {
+            if !any_before(&range, before, base)? {
+                return Ok(());
+            }
             let mut several = Self::several(key, window, base)?;
             let pane = several.results;
             several.results += 1;
@@ -558,7 +568,7 @@ impl AlignedWindows {
             base.store.put(&at, &several.encode())?;
             pane
         } else {
-            u32::from(which == Which::Correction && any_before(&range, end, base)?)
+            u32::from(which == Which::Correction && any_before(&range, on_time, base)?)
         };
         let watermark = match which {
             Which::OnTime => end.saturating_sub(1),
@@ -625,11 +635,11 @@ fn split_number(bytes: &[u8]) -> Result<(&[u8], WindowNumber), Fault> {
     Ok((key, read_number(number)?.0))
 }
 
-/// Whether there is a row in the range that was judged by less than this.
-fn any_before(range: &Range, before: i64, base: &Base) -> Result<bool, Fault> {
+/// Whether there is a row in the range that counts.
+fn any_before(range: &Range, before: Before, base: &Base) -> Result<bool, Fault> {
     let mut found = false;
     base.store.scan(range.span(), Direction::Forwards, |_, value| {
-        found = head(value)?.judged < before;
+        found = before.holds(&head(value)?);
         Ok(if found {
             std::ops::ControlFlow::Break(())
         } else {

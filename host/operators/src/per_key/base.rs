@@ -33,6 +33,8 @@ pub(crate) struct Base {
     pub(crate) rows: Rows,
     /// The merged watermark; not the end of the input.
     pub(crate) watermark: i64,
+    /// The least merged watermark that was loaded.
+    loaded: Option<i64>,
     late: Late,
     late_port: usize,
 }
@@ -58,10 +60,17 @@ impl Base {
             store,
             rows: Rows::new(input),
             watermark: i64::MIN,
+            loaded: None,
             late: frame.late,
             late_port,
             schema: input.schema.clone(),
         }
+    }
+
+    /// Takes the merged watermark at which a key group was saved: the least of all that are loaded.
+    pub(crate) fn load_watermark(&mut self, saved: i64) {
+        self.watermark = self.loaded.map_or(saved, |least| least.min(saved));
+        self.loaded = Some(self.watermark);
     }
 
     pub(crate) fn node(&self) -> &NodeId {

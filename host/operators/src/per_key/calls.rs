@@ -68,6 +68,8 @@ pub(crate) struct Calls {
     gone: Vec<Range>,
     /// Whether a call was made since somebody asked.
     called: bool,
+    /// Entries on their way from the store.
+    page: Page,
 }
 
 impl std::fmt::Debug for Calls {
@@ -127,6 +129,7 @@ impl Calls {
             at: Vec::new(),
             gone: Vec::new(),
             called: false,
+            page: Page::default(),
         }
     }
 
@@ -151,20 +154,21 @@ impl Calls {
         let rows_left = self.limits.rows.saturating_sub(self.batch.len());
         let bytes_left = self.limits.bytes.saturating_sub(self.bytes);
         let is_full = self.open.len() >= self.limits.firings;
-        if !self.open.is_empty() && (is_full || !fits(content, rows_left, bytes_left, base)?) {
+        let mut range = content.range.clone();
+        let mut page = std::mem::take(&mut self.page);
+        let mut more = range.next(&base.store, &mut page)?;
+        let is_small =
+            !more && page.len() <= rows_left && page.iter().map(|(_, value)| value.len()).sum::<usize>() <= bytes_left;
+        if !self.open.is_empty() && (is_full || !is_small && !fits(content, rows_left, bytes_left, base)?) {
             self.flush(base, out)?;
         }
         let mut then = Then::Goes(Vec::new(), 0);
         let mut first = true;
-        let mut range = content.range.clone();
-        let mut page = Page::default();
-        let mut more = true;
         self.begin(firing, first, &then);
-        while more {
-            more = range.next(&base.store, &mut page)?;
+        loop {
             for (at, value) in page.iter() {
                 let row = head(value)?;
-                if content.before.is_some_and(|before| row.judged >= before) {
+                if content.before.is_some_and(|before| !before.holds(&row)) {
                     continue;
                 }
                 let own = self.batch.len() - self.open.last().map_or(0, |open| open.from);
@@ -178,7 +182,12 @@ impl Calls {
                 self.bytes += value.len();
                 self.at.push(at.to_vec());
             }
+            if !more {
+                break;
+            }
+            more = range.next(&base.store, &mut page)?;
         }
+        self.page = page;
         let own = self.batch.len() - self.open.last().map_or(0, |open| open.from);
         if own == 0 && first {
             self.open.pop();
@@ -453,7 +462,7 @@ fn fits(content: &Content, rows: usize, bytes: usize, base: &Base) -> Result<boo
         .scan(content.range.span(), wasmill_state::Direction::Forwards, |_, value| {
             let is_in = match content.before {
                 None => true,
-                Some(before) => head(value)?.judged < before,
+                Some(before) => before.holds(&head(value)?),
             };
             if is_in {
                 count += 1;

@@ -14,7 +14,7 @@ use wasmill_state::{Page, RowCodec};
 
 use super::base::Base;
 use super::cells::{Aggregates, Cells};
-use super::rows::{Building, Range, head, tell};
+use super::rows::{Building, Head, Range, head, tell};
 
 /// The port of results.
 const RESULTS_PORT: usize = 0;
@@ -42,10 +42,25 @@ pub(crate) struct Firing {
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
     pub(crate) range: Range,
-    /// Only rows that were judged by less than this.
-    pub(crate) before: Option<i64>,
+    /// Only rows of these; `None`: all.
+    pub(crate) before: Option<Before>,
     /// Whether the rows stay for another result.
     pub(crate) stay: bool,
+}
+
+/// Which rows count for a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Before {
+    /// Those that were judged by less than this,
+    pub(crate) judged: i64,
+    /// whose own watermark is less than this, where there is such a bound.
+    pub(crate) watermark: Option<i64>,
+}
+
+impl Before {
+    pub(crate) fn holds(self, row: &Head<'_>) -> bool {
+        row.judged < self.judged && self.watermark.is_none_or(|bound| row.watermark < bound)
+    }
 }
 
 /// Where a column of the results comes from.
@@ -178,7 +193,7 @@ impl Results {
             let more = range.next(&base.store, &mut page)?;
             for (at, value) in page.iter() {
                 let row = head(value)?;
-                if before.is_some_and(|before| row.judged >= before) {
+                if before.is_some_and(|before| !before.holds(&row)) {
                     continue;
                 }
                 self.kept.push(&row)?;

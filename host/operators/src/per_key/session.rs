@@ -7,8 +7,12 @@
 //!
 //! A global window is a session whose gap has no end. It is final when the input has ended.
 //!
-//! State: an entry a session, by key and first time, with its cells. Timers are set once for a session's first end and
+//! State: an entry a session, by key and first time, with its cells. Cells that are large, as `array_agg` makes them, are
+//! kept as parts whose numbers of rows grow like powers of two, so that a batch does not read and write all of them.
+//! Timers are set once for a session's first end and
 //! moved on when they are due, so that rows that prolong a session do not touch them.
+
+use std::borrow::Cow;
 
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
@@ -20,7 +24,7 @@ use wasmill_core::window::{Trigger, TriggerWhen};
 use wasmill_state::Direction;
 
 use super::base::{Base, BatchKeys};
-use super::cells::Cells;
+use super::cells::{Aggregates, Cells};
 use super::filling::Filling;
 use super::results::{Content, Firing};
 use super::rows::{Opened, Range};
@@ -34,6 +38,8 @@ const ROWS: u8 = 2;
 /// The timers of event time, and those of processing time.
 const EVENT_TIMERS: u8 = 0;
 const CLOCK_TIMERS: u8 = 1;
+/// Cells up to this size are put together at once.
+const SMALL_CELLS_BYTES: usize = 1_024;
 /// When no early result is due; and when one is as soon as the time is known, and so long.
 const NEVER: i64 = i64::MAX;
 const UNKNOWN: i64 = i64::MIN;
@@ -67,7 +73,22 @@ struct Session {
     wake: i64,
     /// The results that the next one takes back.
     before: Vec<Vec<u8>>,
+    /// The cells, those of most rows first.
+    parts: Vec<Part>,
+}
+
+/// The cells of some rows of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    rows: u64,
     cells: Vec<u8>,
+}
+
+impl Part {
+    /// Whether it is put together with cells of so many rows that come to it.
+    fn takes(&self, rows: u64) -> bool {
+        self.cells.len() <= SMALL_CELLS_BYTES || self.rows / 2 <= rows
+    }
 }
 
 /// Rows of one batch and key that are together.
@@ -82,7 +103,7 @@ struct Cluster {
 
 impl Session {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(32 + self.cells.len());
+        let mut out = Vec::new();
         put_signed(self.last.into(), &mut out);
         put_count(self.rows, &mut out);
         put_count(self.since, &mut out);
@@ -94,7 +115,11 @@ impl Session {
         for before in &self.before {
             put_bytes(before, &mut out);
         }
-        out.extend_from_slice(&self.cells);
+        put_count(self.parts.len() as u64, &mut out);
+        for part in &self.parts {
+            put_count(part.rows, &mut out);
+            put_bytes(&part.cells, &mut out);
+        }
         out
     }
 
@@ -108,6 +133,13 @@ impl Session {
         for _ in 0..take_length(from)? {
             before.push(take_bytes(from)?.to_vec());
         }
+        let mut parts = Vec::new();
+        for _ in 0..take_length(from)? {
+            parts.push(Part {
+                rows: take_count(from)?,
+                cells: take_bytes(from)?.to_vec(),
+            });
+        }
         Ok(Self {
             last,
             rows,
@@ -117,7 +149,7 @@ impl Session {
             timer,
             wake,
             before,
-            cells: from.to_vec(),
+            parts,
         })
     }
 }
@@ -281,16 +313,6 @@ impl Sessions {
         let first = touched
             .first()
             .map_or(cluster.first, |(first, _)| cluster.first.min(*first));
-        if let (Filling::Aggregates(results), Some((cells, group))) = (filling, cells) {
-            let aggregates = &mut results.aggregates;
-            let mut others = aggregates.cells();
-            aggregates.grow(&mut others, touched.len());
-            for (number, (_, other)) in touched.iter().enumerate() {
-                aggregates.decode(&mut others, number as u32, &mut &other.cells[..])?;
-                aggregates.merge(cells, group, &others, number as u32)?;
-            }
-            aggregates.encode(cells, group, &mut session.cells);
-        }
         for (begin, other) in touched {
             let what = [key, &key::sortable_int(begin)].concat();
             session.last = session.last.max(other.last);
@@ -299,6 +321,7 @@ impl Sessions {
             session.results = session.results.max(other.results);
             session.emitted = session.emitted.max(other.emitted);
             session.before.extend(other.before);
+            session.parts.extend(other.parts);
             session.wake = match (session.wake, other.wake) {
                 (UNKNOWN, wake) | (wake, UNKNOWN) if wake != NEVER => wake,
                 (a, b) => a.min(b),
@@ -312,6 +335,9 @@ impl Sessions {
                 self.due.remove(&mut base.store, other.timer, &what)?;
                 base.store.remove(&[&start[..], &key::sortable_int(begin)].concat())?;
             }
+        }
+        if let (Filling::Aggregates(results), Some((cells, group))) = (filling, cells) {
+            add_cells(&mut session.parts, &mut results.aggregates, cells, group, cluster.rows)?;
         }
         let what = [key, &key::sortable_int(first)].concat();
         if session.timer == NEVER {
@@ -515,7 +541,8 @@ impl Sessions {
             before: None,
             stay: !is_last,
         };
-        filling.fire(firing, &session.cells, content, base, out)?;
+        let cells = whole(&session.parts, filling)?;
+        filling.fire(firing, &cells, content, base, out)?;
         if filling.retracting()
             && let Filling::Aggregates(results) = filling
         {
@@ -572,4 +599,39 @@ impl Sessions {
         self.due.set(&mut base.store, session.timer, what)?;
         self.set_wake(session.wake, what, base)
     }
+}
+
+/// Puts a group's cells, of so many rows, to the parts of a session.
+fn add_cells(
+    parts: &mut Vec<Part>,
+    aggregates: &mut Aggregates,
+    cells: &mut Cells,
+    group: u32,
+    mut rows: u64,
+) -> Result<(), Fault> {
+    parts.sort_by_key(|part| std::cmp::Reverse(part.rows));
+    while let Some(part) = parts.pop_if(|part| part.takes(rows)) {
+        let mut other = aggregates.cells();
+        aggregates.grow(&mut other, 1);
+        aggregates.decode(&mut other, 0, &mut &part.cells[..])?;
+        aggregates.merge(cells, group, &other, 0)?;
+        rows += part.rows;
+    }
+    let mut bytes = Vec::new();
+    aggregates.encode(cells, group, &mut bytes);
+    parts.push(Part { rows, cells: bytes });
+    Ok(())
+}
+
+/// The cells of all parts together; nothing where there are none.
+fn whole<'p>(parts: &'p [Part], filling: &mut Filling) -> Result<Cow<'p, [u8]>, Fault> {
+    let mut parts = parts.iter().rev();
+    let first = parts.next().map_or(&[][..], |part| &part.cells);
+    let mut whole = Cow::Borrowed(first);
+    if let Filling::Aggregates(results) = filling {
+        for part in parts {
+            whole = Cow::Owned(results.aggregates.merge_bytes(&part.cells, &whole)?);
+        }
+    }
+    Ok(whole)
 }

@@ -173,8 +173,11 @@ fn plugin(initial: Scalar, data_type: DataType, result: &str, commutative: bool)
     }
 }
 
+/// A plugin as planned, and how its instance is made.
+pub(crate) type PluginCase = (AggregatePlugin, fn() -> Box<dyn Aggregate>);
+
 /// An aggregate that wants its rows in order, and one that takes them in any.
-pub(crate) fn plugins() -> Vec<(AggregatePlugin, fn() -> Box<dyn Aggregate>)> {
+pub(crate) fn plugins() -> Vec<PluginCase> {
     vec![
         (
             plugin(Scalar::Utf8(String::new()), DataType::Utf8, "spelt", false),

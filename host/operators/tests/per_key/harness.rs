@@ -1,7 +1,7 @@
 //! Runs windows by key over rows and watermarks, cut, moved between subtasks and restored as a test says.
 
 use proptest::prelude::*;
-use wasmill_core::aggregate::{Aggregate, Builtin};
+use wasmill_core::aggregate::Builtin;
 use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::{ColumnBuilder, Scalar};
 use wasmill_core::content::{Content, ContentDescription};
@@ -11,9 +11,7 @@ use wasmill_core::key;
 use wasmill_core::kind::Kind;
 use wasmill_core::operator::{Operator, Step};
 use wasmill_core::order::{Order, derived_place};
-use wasmill_core::plan::{
-    AggregateFunction, AggregateNode, AggregatePlugin, ContentNode, OnFault, Stream, WindowFrame, WindowNode,
-};
+use wasmill_core::plan::{AggregateFunction, AggregateNode, ContentNode, OnFault, Stream, WindowFrame, WindowNode};
 use wasmill_core::plugin::{Limits, PluginRef};
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::time::{Micros, Timestamp};
@@ -26,6 +24,8 @@ use wasmill_testkit::Row;
 use wasmill_testkit::contents::Firing;
 use wasmill_testkit::partitions::{Event, Partition};
 
+use super::guests::PluginCase;
+
 /// The columns of every test.
 pub(crate) const KEY_INT: usize = 0;
 pub(crate) const KEY_TEXT: usize = 1;
@@ -33,7 +33,8 @@ pub(crate) const INT: usize = 2;
 pub(crate) const TEXT: usize = 3;
 
 pub(crate) const KEY_GROUPS: u16 = 8;
-pub(crate) const LETTERS_PORT: usize = 9;
+const LATE_PORT: usize = 1;
+const LETTERS_PORT: usize = 9;
 const NODE: &str = "window";
 
 pub(crate) fn schema() -> Schema {
@@ -49,7 +50,7 @@ pub(crate) fn schema() -> Schema {
 /// What fills windows.
 #[derive(Clone)]
 pub(crate) enum Filling {
-    Aggregates(Vec<Builtin>, Vec<(AggregatePlugin, fn() -> Box<dyn Aggregate>)>),
+    Aggregates(Vec<Builtin>, Vec<PluginCase>),
     Guest(Vec<(&'static str, DataType)>, fn() -> Box<dyn Content>),
 }
 
@@ -85,11 +86,6 @@ impl Case {
             },
             waiting_bytes: 300,
         }
-    }
-
-    /// The port of late rows.
-    pub(crate) fn late_port(&self) -> usize {
-        1
     }
 
     fn output(&self) -> Schema {
@@ -365,7 +361,7 @@ impl<'a> Subtasks<'a> {
         };
         Run {
             results: of_port(0),
-            late: of_port(self.case.late_port()),
+            late: of_port(LATE_PORT),
             letters: of_port(LETTERS_PORT),
         }
     }

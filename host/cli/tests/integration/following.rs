@@ -28,7 +28,7 @@ fn sandbox() -> Sandbox {
     )
 }
 
-fn append(sandbox: &Sandbox, name: &str, text: &str) {
+pub(crate) fn append(sandbox: &Sandbox, name: &str, text: &str) {
     let mut file = OpenOptions::new().append(true).open(sandbox.path(name)).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }

@@ -19,3 +19,4 @@ mod process;
 mod reproducible;
 mod sandbox;
 mod signals;
+mod watermarks;

@@ -45,16 +45,12 @@ impl KeyedOperator {
             if self.letters.on_fault == OnFault::Fail || blamable(&fault).is_none() {
                 return Err(fault);
             }
-            match pieces {
-                [piece] => {
-                    blamed.push(piece.place);
-                    self.one_by_one(round, piece, out)?;
-                }
-                _ => {
-                    let (first, second) = pieces.split_at(pieces.len() / 2);
-                    open.push(second);
-                    open.push(first);
-                }
+            if let [piece] = pieces {
+                blamed.push(piece.place);
+                self.one_by_one(round, piece, out)?;
+            } else {
+                let (first, second) = pieces.split_at(pieces.len() / 2);
+                open.extend([second, first]);
             }
         }
         Ok(())

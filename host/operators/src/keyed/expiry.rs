@@ -85,10 +85,8 @@ impl KeyedOperator {
         let by_rows = state.after(TimeDomain::Event, u64::min);
         let by_clock = state.after(TimeDomain::Processing, u64::min);
         let now_over = by_clock.is_some_and(|after| is_over(last_row.processing, after, self.now()));
-        let end = |last: Option<i64>| match by_rows {
-            None => None,
-            Some(after) => Some(last.map_or(i64::MIN, |last| last.saturating_add_unsigned(after))),
-        };
+        let end =
+            |last: Option<i64>| by_rows.map(|after| last.map_or(i64::MIN, |last| last.saturating_add_unsigned(after)));
         let (mut last, mut has_row, mut len) = (last_row.event, false, 0);
         for event in events {
             let over = end(last).is_some_and(|end| self.event_time(mode, event) >= end) || now_over && !has_row;

@@ -126,16 +126,12 @@ impl KeyedState {
 
     /// Takes a key's rows in a table away.
     pub(super) fn clear(&mut self, table: usize, id: KeyId) -> Result<(), Fault> {
-        match self.tables[table].value {
-            Some(value) => {
-                self.values.clear(value, &[id]);
-                Ok(())
-            }
-            None => {
-                let start = self.start(table, id);
-                self.store.remove_range(Span::Prefix(&start))
-            }
+        if let Some(value) = self.tables[table].value {
+            self.values.clear(value, &[id]);
+            return Ok(());
         }
+        let start = self.start(table, id);
+        self.store.remove_range(Span::Prefix(&start))
     }
 
     /// Makes what the call wrote through [`StateAccess`] so.
@@ -284,7 +280,7 @@ impl KeyedState {
         Ok(())
     }
 
-    /// The rows of [from, to) after the first `skip`, at most `limit`.
+    /// The first rows of [from, to), at most `limit`.
     fn page(&self, table: usize, from: &[u8], to: &[u8], direction: Direction, limit: u32) -> Result<Page, Fault> {
         let codec = &self.tables[table].codec;
         let mut builders = codec.builders(0);

@@ -1,0 +1,122 @@
+//! What becomes of rows and timers at which the guest fails, and of late ones.
+
+use wasmill_core::plan::OnFault;
+use wasmill_core::window::Late;
+use wasmill_testkit::Row;
+
+use crate::harness::{Setup, Subtasks, row};
+use crate::logic::{self, ADD, FAIL, REJECT_ROW, SET_TIMER};
+
+fn run(setup: Setup, rows: &[Row]) -> (Subtasks, Result<(), String>) {
+    let mut subtasks = Subtasks::new(setup, 1);
+    let rows: Vec<&Row> = rows.iter().collect();
+    let done = subtasks
+        .rows(0, &rows)
+        .and_then(|()| subtasks.watermark(1_000))
+        .map_err(|fault| fault.to_string());
+    (subtasks, done)
+}
+
+fn failing_rows() -> Vec<Row> {
+    // Each third fails, in each of 50 keys.
+    (0..300)
+        .map(|n| row(n, 10 + n as i64, n as i64 % 50, if n % 3 == 1 { FAIL } else { ADD }, 1))
+        .collect()
+}
+
+#[test]
+fn a_fault_ends_the_generation_where_the_policy_says_so() {
+    let (_, done) = run(Setup::default(), &failing_rows());
+    let message = done.expect_err("a fault");
+    assert!(message.starts_with("op: failed with 1"), "{message}");
+}
+
+#[test]
+fn rows_that_fail_become_dead_letters_with_their_place_and_the_others_go_on() {
+    let setup = Setup {
+        on_fault: OnFault::DeadLetter,
+        ..Setup::default()
+    };
+    let (subtasks, done) = run(setup, &failing_rows());
+    done.expect("no fault");
+    let letters = subtasks.letters();
+    assert_eq!(letters.len(), 100);
+    let first = (
+        11,
+        "failed with 1".to_owned(),
+        "{\"key\":1,\"what\":12,\"number\":1}".to_owned(),
+    );
+    assert_eq!(letters[0], first);
+    assert_eq!(subtasks.outputs().len(), 200);
+}
+
+#[test]
+fn under_skip_they_are_counted() {
+    let setup = Setup {
+        on_fault: OnFault::Skip,
+        letters: false,
+        ..Setup::default()
+    };
+    let (subtasks, done) = run(setup, &failing_rows());
+    done.expect("no fault");
+    let (counters, _) = subtasks.counters();
+    assert_eq!(
+        (subtasks.letters().len(), counters.skipped, counters.rejected),
+        (0, 100, 100)
+    );
+    assert_eq!(subtasks.outputs().len(), 200);
+}
+
+#[test]
+fn a_timer_that_fails_is_dropped_with_a_dead_letter_that_names_it() {
+    let setup = Setup {
+        on_fault: OnFault::DeadLetter,
+        logic: logic::failing_timers,
+        ..Setup::default()
+    };
+    // Kind 0, tag 2, ten later: inside the call of the row, which is not at fault.
+    let number = (0..240)
+        .find(|n| n % 40 - 8 == 10 && n % 2 == 0 && n % 3 == 2)
+        .expect("there is one");
+    let rows = [row(0, 10, 7, SET_TIMER, number), row(1, 30, 7, ADD, 1)];
+    let (mut subtasks, done) = run(setup, &rows);
+    done.expect("no fault");
+    let record = "{\"key\":7,\"timer\":\"wake\",\"tag\":2,\"due\":\"1970-01-01T00:00:00.00002Z\"}";
+    assert_eq!(
+        subtasks.letters(),
+        [(20, "timer 0 failed".to_owned(), record.to_owned())]
+    );
+    assert_eq!(subtasks.outputs().len(), 1);
+    subtasks.watermark(i64::MAX).expect("no fault");
+    assert_eq!(subtasks.letters().len(), 1, "it is gone");
+}
+
+#[test]
+fn invalid_rows_are_dead_letters_under_every_policy() {
+    let (subtasks, done) = run(Setup::default(), &[row(0, 10, 1, REJECT_ROW, 5), row(1, 10, 1, ADD, 1)]);
+    done.expect("no fault");
+    assert_eq!(subtasks.letters()[0].1, "invalid 5");
+    assert_eq!(subtasks.outputs().len(), 1);
+}
+
+#[test]
+fn late_rows_are_dropped_sent_to_the_port_or_made_dead_letters() {
+    let mut late = row(0, 10, 1, ADD, 1);
+    late.watermark = 11;
+    let mut on_time = row(1, 11, 1, ADD, 1);
+    on_time.watermark = 11;
+    for (policy, port, letters) in [(Late::Drop, 0, 0), (Late::Port, 1, 0), (Late::DeadLetter, 0, 1)] {
+        let setup = Setup {
+            late: policy,
+            ..Setup::default()
+        };
+        let (subtasks, done) = run(setup, &[late.clone(), on_time.clone()]);
+        done.expect("no fault");
+        assert_eq!(
+            (subtasks.late().len(), subtasks.letters().len()),
+            (port, letters),
+            "{policy:?}"
+        );
+        assert_eq!((subtasks.counters().0.late, subtasks.outputs().len()), (1, 1));
+    }
+}

@@ -2,6 +2,8 @@
 
 #[path = "per_key/aggregates.rs"]
 mod aggregates;
+#[path = "per_key/backends.rs"]
+mod backends;
 #[path = "per_key/contents.rs"]
 mod contents;
 #[path = "per_key/early.rs"]

@@ -1,5 +1,7 @@
 //! Runs windows by key over rows and watermarks, cut, moved between subtasks and restored as a test says.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use proptest::prelude::*;
 use wasmill_core::aggregate::Builtin;
 use wasmill_core::batch::{Batch, Hidden, Slot};
@@ -63,6 +65,28 @@ pub(crate) struct Case {
     pub(crate) dead_letters: bool,
     pub(crate) limits: KeyWindowLimits,
     pub(crate) waiting_bytes: usize,
+    pub(crate) backend: Backend,
+}
+
+/// Where state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Memory,
+    Disk,
+}
+
+impl Backend {
+    fn store(self) -> Store {
+        static STORES: AtomicU64 = AtomicU64::new(0);
+        match self {
+            Self::Memory => Store::memory(),
+            Self::Disk => {
+                let number = STORES.fetch_add(1, Ordering::Relaxed);
+                let name = format!("wasmill-per-key-{}-{number}", std::process::id());
+                Store::disk(&std::env::temp_dir().join(name), 1 << 20).expect("the folder for temporary files")
+            }
+        }
+    }
 }
 
 impl Case {
@@ -85,6 +109,7 @@ impl Case {
                 },
             },
             waiting_bytes: 300,
+            backend: Backend::Memory,
         }
     }
 
@@ -142,7 +167,7 @@ impl Case {
             changelog: false,
         };
         let state = KeyState {
-            store: Store::memory(),
+            store: self.backend.store(),
             key_groups: KEY_GROUPS,
             waiting_bytes: self.waiting_bytes,
         };

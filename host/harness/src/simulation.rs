@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use wasmill_component::Host;
+use wasmill_component::{Host, Isolation};
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
 use wasmill_core::id::{KeyGroup, NodeId, NodeIndex, StreamIndex, WorkerIndex};
@@ -25,6 +25,8 @@ pub struct Shape {
     pub workers: NonZeroUsize,
     /// Rows of a batch at most.
     pub batch_rows: NonZeroUsize,
+    /// Whether calls of a plugin share an instance.
+    pub isolation: Isolation,
 }
 
 impl Default for Shape {
@@ -32,6 +34,7 @@ impl Default for Shape {
         Self {
             workers: NonZeroUsize::MIN,
             batch_rows: NonZeroUsize::new(4096).expect("not zero"),
+            isolation: Isolation::default(),
         }
     }
 }
@@ -100,6 +103,7 @@ impl<'a> Simulation<'a> {
         let workshop = Workshop {
             plan,
             components,
+            isolation: shape.isolation,
             stores,
             workers: shape.workers.get() as u32,
             tables,

@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use wasmill_component::Isolation;
 use wasmill_connector_api::config::{ConfigProblem, Folder};
 use wasmill_connector_api::format::{DecodeSpec, Decoder};
 use wasmill_connector_api::sink::{SinkContext, Writers};
@@ -83,6 +84,7 @@ impl Job {
             };
             job.sources.push(shared);
         }
+        source::introduce(&job.plan, &job.sources);
         for node in &job.plan.nodes {
             if let NodeKind::Lookup(lookup) = &node.kind {
                 let table = job.load(node, lookup).map_err(|fault| fault.at(&node.id))?;
@@ -272,6 +274,7 @@ impl Job {
         let workshop = Workshop {
             plan: &self.plan,
             components: &self.environment.components,
+            isolation: Isolation::default(),
             stores: &self.stores,
             workers: dataflow.workers() as u32,
             tables: &self.tables,

@@ -3,27 +3,35 @@
 //! Sources and sinks are not here, since they reach outside; everything between them is, so that whoever holds a plan can
 //! run its operators without the engine.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use wasmill_component::{Host, Isolation, Placement};
 use wasmill_core::aggregate::Aggregate;
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{NodeId, NodeIndex, StreamIndex, WorkerIndex};
+use wasmill_core::keyed::StateAccess;
 use wasmill_core::operator::Operator;
 use wasmill_core::plan::{
-    AggregateFunction, AggregatePlugin, Node, NodeKind, OnFault, Plan, Stream, TransformNode, WindowNode,
+    AggregateFunction, AggregatePlugin, ContentNode, KeyedNode, Node, NodeKind, OnFault, Plan, Stream, TransformNode,
+    WindowNode,
 };
-use wasmill_core::schema::Schema;
+use wasmill_core::schema::{Field, Schema};
 use wasmill_core::time::Micros;
 use wasmill_core::transform::InputDescription;
 use wasmill_core::window::{UnknownTimeZone, Windows};
 use wasmill_operators::dead_letters::DeadLetters;
 use wasmill_operators::{
-    Counters, Deduplicate, GuardedTransform, Join, KeyGroups, KeyState, KeyWindow, KeyWindowLimits, Lookup,
-    SharedTable, Split, Subtask, Top, Union, Window, WindowLimits, WindowPorts,
+    ContentPorts, Counters, Deduplicate, GuardedTransform, Join, KeyGroups, KeyState, KeyWindow, KeyWindowLimits,
+    KeyedLimits, KeyedOperator, KeyedPorts, KeyedState, Lookup, SharedTable, Split, Subtask, Top, Union, Window,
+    WindowLimits, WindowPorts,
 };
 use wasmill_state::{Store, Stores};
+
+/// Rows of a slice that goes to a guest at least, where so many are due, however small the batches of the job are.
+const SLICE_ROWS_MIN: usize = 256;
 
 /// An operator that tells what it has counted.
 pub trait Counting: Operator {
@@ -43,6 +51,7 @@ macro_rules! counting {
 
 counting!(
     GuardedTransform,
+    KeyedOperator,
     Window,
     KeyWindow,
     Join,
@@ -60,6 +69,8 @@ pub struct Workshop<'a> {
     pub plan: &'a Plan,
     /// Runs components.
     pub components: &'a Host,
+    /// Whether calls of a plugin share an instance.
+    pub isolation: Isolation,
     /// Where state is kept.
     pub stores: &'a Stores,
     /// How many subtasks each operator has.
@@ -117,6 +128,8 @@ impl Workshop<'_> {
         Ok(match &node.kind {
             NodeKind::Source(_) | NodeKind::Sink(_) => panic!("{} is no operator", node.id),
             NodeKind::Transform(transform) => Box::new(self.transform(node, transform)?),
+            NodeKind::Keyed(keyed) => Box::new(self.keyed(node, keyed, worker)?),
+            NodeKind::Content(content) => Box::new(self.content(node, content, worker)?),
             NodeKind::Window(window) => match window.frame.windows {
                 Windows::Aligned(_) => Box::new(self.window(node, window, worker)?),
                 _ => Box::new(self.key_window(node, window, worker)?),
@@ -149,7 +162,6 @@ impl Workshop<'_> {
                     .ok_or_else(|| Fault::fatal(Domain::Internal, "its table was not loaded"))?;
                 Box::new(Lookup::new(id(), lookup, self.output(node, 0), Arc::clone(table)))
             }
-            _ => return Err(Fault::fatal(Domain::Internal, "this operator is not wired")),
         })
     }
 
@@ -185,7 +197,7 @@ impl Workshop<'_> {
             config: &transform.config,
             limits: &transform.limits,
             fault_may_blame_rows: transform.on_fault != OnFault::Fail,
-            isolation: Isolation::Instance,
+            isolation: self.isolation,
         };
         let described: Vec<_> = node.inputs.iter().map(|&stream| self.described(stream)).collect();
         let guest = self
@@ -197,6 +209,80 @@ impl Workshop<'_> {
             transform.plugin.path.display().to_string(),
             dead_letters(node, transform.on_fault),
         ))
+    }
+
+    fn keyed(&self, node: &Node, keyed: &KeyedNode, worker: WorkerIndex) -> Result<KeyedOperator, Fault> {
+        let placement = Placement {
+            node: &node.id,
+            plugin: &keyed.plugin,
+            config: &keyed.config,
+            limits: &keyed.limits,
+            fault_may_blame_rows: keyed.on_fault != OnFault::Fail,
+            isolation: self.isolation,
+        };
+        let inputs: Vec<&Stream> = node.inputs.iter().map(|&stream| self.plan.stream(stream)).collect();
+        let described: Vec<_> = node.inputs.iter().map(|&stream| self.described(stream)).collect();
+        let key = fields(inputs[0], &keyed.key[0]);
+        let types = key.iter().map(|field| field.data_type).collect();
+        let ports = keyed.description.outputs.len();
+        let store = self.stores.open(&node.id, worker)?;
+        let resident = store.resident_bytes();
+        let state = KeyedState::new(keyed, types, store, self.plan.engine.key_groups, resident);
+        let guest = self.components.keyed(
+            &placement,
+            &described,
+            &key,
+            &keyed.description,
+            &self.live(node)[..ports],
+            Rc::clone(&state) as Rc<RefCell<dyn StateAccess>>,
+        )?;
+        let outputs = self.outputs(node);
+        let ports = KeyedPorts {
+            inputs: &inputs,
+            outputs: &outputs[..ports],
+            late: ports,
+            dead_letters: dead_letter_port(node),
+        };
+        let limits = KeyedLimits {
+            slice_rows: self.plan.engine.batch_rows.get().max(SLICE_ROWS_MIN),
+            ..KeyedLimits::default()
+        };
+        Ok(KeyedOperator::new(node.id.clone(), keyed, &ports, guest, state, limits))
+    }
+
+    fn content(&self, node: &Node, content: &ContentNode, worker: WorkerIndex) -> Result<KeyWindow, Fault> {
+        let placement = Placement {
+            node: &node.id,
+            plugin: &content.plugin,
+            config: &content.config,
+            limits: &content.limits,
+            fault_may_blame_rows: content.on_fault != OnFault::Fail,
+            isolation: self.isolation,
+        };
+        let input = self.input(node, 0);
+        let described = content.description.outputs.len();
+        // What stands before the described columns is not the guest's.
+        let before = content.frame.key.len() + 2 + usize::from(content.frame.pane);
+        let live: Vec<Vec<bool>> = self.live(node)[..described]
+            .iter()
+            .map(|live| live[before..].to_vec())
+            .collect();
+        let guest = self.components.content(
+            &placement,
+            &self.described(node.inputs[0]),
+            &fields(input, &content.frame.key),
+            &content.description,
+            &live,
+        )?;
+        let outputs = self.outputs(node);
+        let ports = ContentPorts {
+            input,
+            outputs: &outputs[..described],
+            dead_letters: dead_letter_port(node),
+        };
+        let state = self.key_state(node, worker)?;
+        KeyWindow::content(node.id.clone(), content, &ports, guest, state, self.key_window_limits())
+            .map_err(unknown_zone)
     }
 
     fn window(&self, node: &Node, window: &WindowNode, worker: WorkerIndex) -> Result<Window, Fault> {
@@ -267,7 +353,7 @@ impl Workshop<'_> {
             config: &plugin.config,
             limits: &plugin.limits,
             fault_may_blame_rows: window.on_fault != OnFault::Fail,
-            isolation: Isolation::Instance,
+            isolation: self.isolation,
         };
         let whole = self.described(node.inputs[0]);
         let fields = plugin
@@ -297,6 +383,12 @@ impl Workshop<'_> {
             .map(|stream| stream.live.clone())
             .collect()
     }
+}
+
+/// Columns of a stream by place.
+fn fields(stream: &Stream, columns: &[usize]) -> Vec<Field> {
+    let fields = columns.iter().map(|&column| stream.schema.fields()[column].clone());
+    fields.collect()
 }
 
 /// How many bytes an operator may keep in memory over its store.

@@ -8,6 +8,7 @@
 //! are still exact, since stamping goes through the pieces of a partition in their order.
 
 mod block;
+mod companions;
 mod framing;
 mod invalid;
 mod reader;
@@ -16,6 +17,7 @@ mod stamping;
 mod task;
 mod watermark;
 
+pub(crate) use companions::introduce;
 pub(crate) use reader::{MakeFramer, Reading, read};
 pub(crate) use shared::Shared;
 pub(crate) use stamping::Plan as StampingPlan;

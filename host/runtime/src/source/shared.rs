@@ -1,8 +1,8 @@
 //! What the readers and the workers of one source share: partitions, their pieces, and the source's watermark.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
@@ -30,6 +30,10 @@ pub(crate) struct Shared {
     published: AtomicI64,
     /// The watermark that all workers were woken for last.
     announced: AtomicI64,
+    /// No partition holds the watermark back, and one at least is idle.
+    silent: AtomicBool,
+    /// The sources that something reads together with this one.
+    companions: OnceLock<Vec<Weak<Self>>>,
     pub(crate) metrics: Arc<SourceMetrics>,
     /// The bytes that are read and not yet taken; for the memory bound.
     undecoded_bytes: AtomicU64,
@@ -126,6 +130,8 @@ impl Shared {
             wakers: Mutex::new(Vec::new()),
             published: AtomicI64::new(i64::MIN),
             announced: AtomicI64::new(i64::MIN),
+            silent: AtomicBool::new(false),
+            companions: OnceLock::new(),
             metrics,
             undecoded_bytes: AtomicU64::new(0),
         })
@@ -139,6 +145,23 @@ impl Shared {
     /// A worker takes part.
     pub(crate) fn join(&self, waker: Waker) {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
+    }
+
+    /// Something reads these sources together with this one.
+    pub(crate) fn meet(&self, companions: Vec<Weak<Self>>) {
+        self.companions.get_or_init(|| companions);
+    }
+
+    fn companions(&self) -> impl Iterator<Item = Arc<Self>> {
+        self.companions.get().into_iter().flatten().filter_map(Weak::upgrade)
+    }
+
+    /// A companion's watermark rose: that of a silent source follows.
+    fn follow(&self) {
+        if self.silent.load(Ordering::Acquire) {
+            self.publish(&self.lock());
+            self.announce();
+        }
     }
 
     /// A partition was found. It joins at the watermark that the source has now.
@@ -333,6 +356,9 @@ impl Shared {
         let published = self.published.load(Ordering::Acquire);
         if self.announced.fetch_max(published, Ordering::AcqRel) < published {
             self.wake_all();
+            for companion in self.companions() {
+                companion.follow();
+            }
         }
     }
 
@@ -345,26 +371,31 @@ impl Shared {
     fn publish(&self, state: &State) {
         let holding = state.partitions.iter().filter(|partition| partition.holds_back());
         let slowest = holding.map(|partition| partition.carry.watermark.current()).min();
+        let silent = slowest.is_none() && state.partitions.iter().any(|at| at.reading == Reading::Idle);
+        self.silent.store(silent, Ordering::Release);
         let reached = match slowest {
             Some(slowest) => slowest,
             None if state.complete && state.partitions.iter().all(Partition::is_finished) => Timestamp::MAX,
-            // All partitions are idle or over, and more may come.
-            None => match self.plan.node.watermark.strategy {
-                WatermarkStrategy::Clock { delay } => state.clock.before(delay),
-                // Nothing is held back for what is behind; so the order in which they fell silent does not count.
-                _ => {
-                    let reached = state
-                        .partitions
-                        .iter()
-                        .map(|partition| partition.carry.watermark.current());
-                    reached.max().unwrap_or(Timestamp::MIN)
-                }
-            },
+            None => self.held_by_nobody(state, silent),
         };
         self.published.fetch_max(reached.0, Ordering::AcqRel);
         self.metrics
             .watermark
             .store(self.published.load(Ordering::Acquire), Ordering::Relaxed);
+    }
+
+    /// The watermark where all partitions are idle or over, and more may come.
+    fn held_by_nobody(&self, state: &State, silent: bool) -> Timestamp {
+        if let WatermarkStrategy::Clock { delay } = self.plan.node.watermark.strategy {
+            return state.clock.before(delay);
+        }
+        // Nothing is held back for what is behind; so the order in which they fell silent does not count.
+        let own = state.partitions.iter().map(|at| at.carry.watermark.current()).max();
+        let telling = self.companions().filter(|other| !other.silent.load(Ordering::Acquire));
+        let others = telling.map(|other| other.published()).min();
+        // Companions that have ended say nothing of the present.
+        let others = others.filter(|reached| silent && *reached < Timestamp::MAX);
+        own.max(others).unwrap_or(Timestamp::MIN)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -710,6 +741,38 @@ mod tests {
         assert_eq!(run(&shared, &[]), [(95, 90, 0), (80, 90, 1), (120, 140, 2)]);
         shared.clock(Timestamp(500));
         assert_eq!(shared.published(), Timestamp(490));
+    }
+
+    #[test]
+    fn a_source_that_is_idle_holds_back_no_source_that_is_read_together_with_it() {
+        let (busy, quiet) = (shared(0, None, None), shared(0, None, None));
+        busy.meet(vec![Arc::downgrade(&quiet)]);
+        quiet.meet(vec![Arc::downgrade(&busy)]);
+        let (a, b) = (add(&busy, "a"), add(&quiet, "b"));
+        let read = |shared: &Shared, partition, time, position| {
+            shared.put(partition, piece(&[Some(time)], position), Timestamp(0));
+            let rows = run(shared, &[]);
+            shared.announce();
+            rows
+        };
+        read(&quiet, b, 10, 0);
+        read(&busy, a, 50, 0);
+        assert_eq!(quiet.published(), Timestamp(10), "it is not idle");
+        quiet.found_nothing(b, true);
+        assert_eq!(quiet.published(), Timestamp(50));
+        read(&busy, a, 80, 1);
+        assert_eq!(quiet.published(), Timestamp(80));
+        assert_eq!(read(&quiet, b, 70, 1), [(70, 80, 1)], "it resumes at this floor");
+        read(&busy, a, 90, 2);
+        assert_eq!(quiet.published(), Timestamp(80));
+        // Both idle: neither has anything to follow, and both stay.
+        busy.found_nothing(a, true);
+        quiet.found_nothing(b, true);
+        assert_eq!((busy.published(), quiet.published()), (Timestamp(90), Timestamp(80)));
+        busy.complete();
+        busy.end(a);
+        busy.announce();
+        assert_eq!((busy.published(), quiet.published()), (Timestamp::MAX, Timestamp(80)));
     }
 
     /// What happens to partitions that fall silent and come back.

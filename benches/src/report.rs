@@ -16,6 +16,8 @@ pub(crate) enum Budget {
     None,
     /// Nanoseconds of one core a record at most.
     Nanos(f64),
+    /// Times the other way's processor time at most.
+    Ratio(f64),
     /// Times the native way's wall time at most.
     WallRatio(f64),
 }
@@ -45,6 +47,7 @@ impl<'a> Report<'a> {
         let budget = match budget {
             Budget::None => String::new(),
             Budget::Nanos(nanos) => format!("{nanos:.0} ns: {}", verdict(measured.wasmill.cost <= nanos)),
+            Budget::Ratio(ratio) => format!("{ratio:.1} x: {}", verdict(measured.ratio() <= ratio)),
             Budget::WallRatio(ratio) => {
                 format!("{ratio:.1} x on the clock: {}", verdict(measured.wall_ratio() <= ratio))
             }

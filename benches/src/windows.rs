@@ -24,6 +24,7 @@ use crate::report::Budget;
 use crate::timing::{Cost, compare};
 
 const NAME: &str = "window";
+const PANES: &str = "panes";
 const ROWS: usize = 3_000_000;
 const BATCH_ROWS: usize = 4096;
 /// Batches between two watermarks.
@@ -51,8 +52,69 @@ const SLIDING: Shape = Shape {
     every: Micros::from_secs(1),
 };
 
-/// Runs the bench.
+/// What a row of a window of many panes may cost at most, in times of a row of a window of one.
+const PANES_RATIO_MAX: f64 = 1.5;
+
+/// A window of so many panes of a tenth of a second, each with the rows of a thousand.
+fn of_panes(panes: u64) -> Shape {
+    Shape {
+        rate: 10_000,
+        size: Micros(panes * 100_000),
+        every: Micros(100_000),
+    }
+}
+
+/// Runs the benches.
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+    beside_native(run)?;
+    by_panes(run)
+}
+
+/// Each row is added to one pane, however many windows it lies in: windows of many panes beside one of a single pane.
+fn by_panes(run: &mut Run<'_>) -> Result<(), Failure> {
+    const KEYS: u64 = 100;
+    let line = |panes: u64| format!("{panes} panes a window beside 1");
+    let all = [1, 10, 60, 600];
+    if !all.iter().any(|&panes| run.wants(PANES, &line(panes))) {
+        return Ok(());
+    }
+    run.report.bench(
+        PANES,
+        "count() by 100 integer keys, 1,000 rows a pane; on the right one pane a window",
+    );
+    let batches = batches(of_panes(1), KEYS);
+    let expected_of_one = by_hand(of_panes(1), &batches);
+    for panes in all {
+        if !run.wants(PANES, &line(panes)) {
+            continue;
+        }
+        let expected = by_hand(of_panes(panes), &batches);
+        assert_eq!(operator(of_panes(panes), &batches)?, expected, "as by hand");
+        let measured = compare(
+            run.plan(),
+            Cost::Thread,
+            ROWS,
+            || {
+                assert_eq!(
+                    operator(of_panes(panes), &batches).ok(),
+                    Some(expected),
+                    "the same again"
+                )
+            },
+            || {
+                assert_eq!(
+                    operator(of_panes(1), &batches).ok(),
+                    Some(expected_of_one),
+                    "the same again"
+                )
+            },
+        );
+        run.report.add(&line(panes), &measured, Budget::Ratio(PANES_RATIO_MAX));
+    }
+    Ok(())
+}
+
+fn beside_native(run: &mut Run<'_>) -> Result<(), Failure> {
     let lines = [
         (TUMBLING, 100, "tumbling, 10^2 keys", Budget::None),
         (TUMBLING, 1_000, "tumbling, 10^3 keys", Budget::None),

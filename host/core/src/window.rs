@@ -543,7 +543,7 @@ mod tests {
             prop_assert!(pane.windows.contains(pane.number));
             let Span { first, last } = pane.windows;
             let far = time > i64::MIN + 1_000_000_000_000_000 && time < i64::MAX - 1_000_000_000_000_000;
-            for window in first - together as i128..=last + together as i128 {
+            for window in first - i128::from(together)..=last + i128::from(together) {
                 let (start, end) = (assigner.start(window), assigner.end(window));
                 if pane.windows.contains(window) {
                     prop_assert!(start <= time && (time < end || end == i64::MAX), "{window} {start} {end}");

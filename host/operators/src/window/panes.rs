@@ -645,11 +645,20 @@ impl Panes {
         }
         let left = self.node(level - 1, 2 * number, cx)?;
         let right = self.node(level - 1, 2 * number + 1, cx)?;
-        let mut whole = self.blueprint.merged(cx.keys, cx.keys.len());
+        let expected = self.keys_of(left).max(self.keys_of(right));
+        let mut whole = self.blueprint.merged(cx.keys, expected);
         self.merge_found(&mut whole, left, None, cx)?;
         self.merge_found(&mut whole, right, None, cx)?;
         self.nodes.insert((first, level), whole);
         Ok(Found::Node((first, level)))
+    }
+
+    fn keys_of(&self, found: Found) -> usize {
+        match found {
+            Found::Nothing => 0,
+            Found::Pane(place) => self.list[place].main.touched().len(),
+            Found::Node(node) => self.nodes[&node].touched().len(),
+        }
     }
 
     fn merge_found(

@@ -14,7 +14,7 @@ use crate::keys::{KeyId, Keys};
 /// A part's cells are an array by key id once more than one in so many ids is there.
 const SPARSE_SHARE: usize = 8;
 /// Below so many ids an array is always as good.
-const SPARSE_IDS_MIN: usize = 1_024;
+const SPARSE_IDS_MIN: usize = 32;
 
 /// Aggregates by key.
 #[derive(Debug)]
@@ -428,6 +428,6 @@ impl Part {
         let builtins: usize = self.builtins.iter().map(|b| b.size_bytes()).sum();
         let plugins: usize = self.plugins.iter().map(PluginCells::size_bytes).sum();
         let kept: usize = self.kept.iter().map(KeptRows::size_bytes).sum();
-        kept + index + self.touched.capacity() * 4 + self.rows.capacity() * 8 + builtins + plugins
+        size_of::<Self>() + kept + index + self.touched.capacity() * 4 + self.rows.capacity() * 8 + builtins + plugins
     }
 }

@@ -295,6 +295,48 @@ fn a_step_that_the_clock_skips_gives_no_second_result() {
     assert_eq!(ends, expect);
 }
 
+/// A sliding window may have very many panes, most of them of a row or two.
+#[test]
+fn panes_of_few_rows_take_little_room_whatever_the_number_of_keys() {
+    const PANES: i64 = 2_000;
+    let case = Case::new(
+        sliding(PANES, 1, 0),
+        &[KEY_INT],
+        &[Builtin::Sum(INT), Builtin::Stddev(INT), Builtin::Last(INT)],
+    );
+    let mut operator = case.operator();
+    let mut out = Vec::new();
+    let row = |time: i64, key: i64| Row {
+        time,
+        watermark: i64::MIN,
+        partition: 0,
+        position: 0,
+        values: values(key, 1),
+    };
+    let send = |operator: &mut wasmill_operators::Window, rows: &[Row], out: &mut Vec<_>| {
+        let rows: Vec<&Row> = rows.iter().collect();
+        operator
+            .batch(0, super::harness::batch(&rows, false), out)
+            .expect("no fault");
+    };
+    let many: Vec<Row> = (0..1_000).map(|key| row(0, key)).collect();
+    send(&mut operator, &many, &mut out);
+    let before = operator.size_bytes();
+    for time in 1..PANES {
+        send(
+            &mut operator,
+            &[row(time, time % 1_000), row(time, (7 * time) % 1_000)],
+            &mut out,
+        );
+    }
+    let pane = (operator.size_bytes() - before) / PANES as usize;
+    assert!(pane < 2_048, "{pane} bytes a pane of two rows");
+    // A window of all of them is put together from the tree, which has about as many parts as there are panes.
+    while operator.watermark(Timestamp(PANES), &mut out).expect("no fault") == wasmill_core::operator::Step::More {}
+    let pane = (operator.size_bytes() - before) / PANES as usize;
+    assert!(pane < 16_384, "{pane} bytes a pane of two rows with the tree");
+}
+
 #[test]
 fn state_that_is_damaged_is_refused() {
     let case = Case::new(

@@ -279,10 +279,10 @@ fn early_results_come_so_long_after_the_first_row_since_the_last() {
     });
     let mut window = case.operator();
     let mut out = Vec::new();
-    let mut add = |window: &mut wasmill_operators::Window, row: &Row, out: &mut Vec<_>| {
+    let add = |window: &mut wasmill_operators::Window, row: &Row, out: &mut Vec<_>| {
         window.batch(0, batch(&[row], false), out).expect("no fault");
     };
-    let mut clock = |window: &mut wasmill_operators::Window, now: i64, out: &mut Vec<_>| {
+    let clock = |window: &mut wasmill_operators::Window, now: i64, out: &mut Vec<_>| {
         while window.clock(Timestamp(now), out).expect("no fault") == Step::More {}
     };
     assert_eq!(window.wake_at(), None, "nothing is waited for");
@@ -330,17 +330,16 @@ fn a_window_downstream_takes_early_results_and_corrections_at_once() {
     let first = live(sized(10, 10, 5), &[KEY_INT], 2, false, true, false);
     let second = Case::new(sized(10, 10, 5), &[KEY_INT], &[Builtin::Count(None)]);
     let (mut upstream, mut downstream) = (first.operator(), second.operator());
-    let mut position = 0;
     let mut late = Vec::new();
     let mut results = Vec::new();
     // Early after two rows; the result at 10; a row that comes at 12 corrects at once; one that comes at 14 too.
-    for (time, merged) in [(1, 0), (2, 0), (3, 1), (4, 12), (5, 14)] {
+    for (position, (time, merged)) in [(1, 0), (2, 0), (3, 1), (4, 12), (5, 14)].into_iter().enumerate() {
+        let position = position as u64;
         let mut out = Vec::new();
         assert_eq!(upstream.watermark(Timestamp(merged), &mut out), Ok(Step::Done));
         upstream
             .batch(0, batch(&[&row(time, merged, position, 1)], false), &mut out)
             .expect("no fault");
-        position += 1;
         for (port, batch) in out {
             assert_eq!(port, 0);
             let rows: Vec<Row> = emitted(&batch)

@@ -7,6 +7,8 @@
 //! A key has one timer: for the end of its next window with rows. When that has fired, the kept rows tell which window is
 //! next. Corrections, which are rare, have timers of their own. Rows go when their last window is final.
 
+mod record;
+
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
 use wasmill_core::operator::{Emit, Step};
@@ -16,12 +18,13 @@ use wasmill_core::time::Micros;
 use wasmill_core::window::{Assigner, Span as Numbers, WindowNumber};
 use wasmill_state::{Direction, Page};
 
+use self::record::{Known, Several, number_bytes, read_number, split_number};
 use super::base::{Base, BatchKeys};
 use super::filling::Filling;
 use super::results::{Before, Content, Firing};
 use super::rows::{Head, Opened, Range, head};
 use super::timers::Timers;
-use crate::codec::{damaged, put_count, put_signed, take_count, take_int64, take_signed};
+use crate::codec::damaged;
 use crate::window::late::{Class, Lateness, judge};
 
 /// The table of what is known of a key.
@@ -55,23 +58,6 @@ pub(crate) struct AlignedWindows {
     next_wake: i64,
 }
 
-/// What is known of a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Known {
-    /// The next window to give a result.
-    next: Option<WindowNumber>,
-    /// When rows are looked through for those that no window needs; at other times they are with the next result.
-    clean: Option<i64>,
-}
-
-/// A window of a key that may have several results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Several {
-    results: u32,
-    since: u64,
-    wake: i64,
-}
-
 /// Which of a window's results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
@@ -80,65 +66,6 @@ enum Which {
     Correction,
     /// A correction that does not wait for the end of the allowed lateness.
     Immediate,
-}
-
-impl Known {
-    fn encode(self) -> Vec<u8> {
-        let mut out = Vec::new();
-        out.push(u8::from(self.next.is_some()) | u8::from(self.clean.is_some()) << 1);
-        if let Some(next) = self.next {
-            put_signed(next, &mut out);
-        }
-        if let Some(clean) = self.clean {
-            put_signed(clean.into(), &mut out);
-        }
-        out
-    }
-
-    fn decode(from: &[u8]) -> Result<Self, Fault> {
-        let (&flags, mut from) = from.split_first().ok_or_else(|| damaged("a key without bytes"))?;
-        let next = if flags & 1 == 0 {
-            None
-        } else {
-            Some(take_signed(&mut from)?)
-        };
-        let clean = if flags & 2 == 0 {
-            None
-        } else {
-            Some(take_int64(&mut from)?)
-        };
-        Ok(Self { next, clean })
-    }
-}
-
-impl Several {
-    fn encode(self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_count(self.results.into(), &mut out);
-        put_count(self.since, &mut out);
-        put_signed(self.wake.into(), &mut out);
-        out
-    }
-
-    fn decode(mut from: &[u8]) -> Result<Self, Fault> {
-        Ok(Self {
-            results: take_count(&mut from)? as u32,
-            since: take_count(&mut from)?,
-            wake: take_int64(&mut from)?,
-        })
-    }
-}
-
-/// 16 bytes that compare as the number does.
-fn number_bytes(number: WindowNumber) -> [u8; 16] {
-    (number as u128 ^ 1 << 127).to_be_bytes()
-}
-
-fn read_number(bytes: &[u8]) -> Result<(WindowNumber, &[u8]), Fault> {
-    let (number, rest) = bytes
-        .split_first_chunk()
-        .ok_or_else(|| damaged("a number is cut off"))?;
-    Ok(((u128::from_be_bytes(*number) ^ 1 << 127) as i128, rest))
 }
 
 /// What a timer of a key's window is for.
@@ -625,14 +552,6 @@ impl AlignedWindows {
         }
         Ok(())
     }
-}
-
-/// Takes a window's number off the end.
-fn split_number(bytes: &[u8]) -> Result<(&[u8], WindowNumber), Fault> {
-    let (key, number) = bytes
-        .split_last_chunk::<16>()
-        .ok_or_else(|| damaged("a number is cut off"))?;
-    Ok((key, read_number(number)?.0))
 }
 
 /// Whether there is a row in the range that counts.

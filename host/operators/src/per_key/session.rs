@@ -12,7 +12,7 @@
 //! Timers are set once for a session's first end and
 //! moved on when they are due, so that rows that prolong a session do not touch them.
 
-use std::borrow::Cow;
+mod record;
 
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
@@ -23,13 +23,13 @@ use wasmill_core::plan::{Early, EarlyWhen};
 use wasmill_core::window::{Trigger, TriggerWhen};
 use wasmill_state::Direction;
 
+use self::record::{Session, add_cells, whole};
 use super::base::{Base, BatchKeys};
-use super::cells::{Aggregates, Cells};
+use super::cells::Cells;
 use super::filling::Filling;
 use super::results::{Content, Firing};
 use super::rows::{Opened, Range};
 use super::timers::{Timers, read_last_time};
-use crate::codec::{put_bytes, put_count, put_signed, take_bytes, take_count, take_int64, take_length};
 
 /// The table of sessions.
 const SESSIONS: u8 = 1;
@@ -38,8 +38,6 @@ const ROWS: u8 = 2;
 /// The timers of event time, and those of processing time.
 const EVENT_TIMERS: u8 = 0;
 const CLOCK_TIMERS: u8 = 1;
-/// Cells up to this size are put together at once.
-const SMALL_CELLS_BYTES: usize = 1_024;
 /// When no early result is due; and when one is as soon as the time is known, and so long.
 const NEVER: i64 = i64::MAX;
 const UNKNOWN: i64 = i64::MIN;
@@ -56,41 +54,6 @@ pub(crate) struct Sessions {
     next_wake: i64,
 }
 
-/// The rows of one key that are together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Session {
-    last: i64,
-    rows: u64,
-    /// Rows since the last result.
-    since: u64,
-    /// How many results there were.
-    results: u32,
-    /// How many rows have come out, those that took earlier ones back included.
-    emitted: u32,
-    /// When the timer of event time is due: not after the session is final.
-    timer: i64,
-    /// When an early result is due in processing time, or [`NEVER`], or [`UNKNOWN`].
-    wake: i64,
-    /// The results that the next one takes back.
-    before: Vec<Vec<u8>>,
-    /// The cells, those of most rows first.
-    parts: Vec<Part>,
-}
-
-/// The cells of some rows of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
-    rows: u64,
-    cells: Vec<u8>,
-}
-
-impl Part {
-    /// Whether it is put together with cells of so many rows that come to it.
-    fn takes(&self, rows: u64) -> bool {
-        self.cells.len() <= SMALL_CELLS_BYTES || self.rows / 2 <= rows
-    }
-}
-
 /// Rows of one batch and key that are together.
 #[derive(Debug)]
 struct Cluster {
@@ -99,59 +62,6 @@ struct Cluster {
     first: i64,
     last: i64,
     rows: u64,
-}
-
-impl Session {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_signed(self.last.into(), &mut out);
-        put_count(self.rows, &mut out);
-        put_count(self.since, &mut out);
-        put_count(self.results.into(), &mut out);
-        put_count(self.emitted.into(), &mut out);
-        put_signed(self.timer.into(), &mut out);
-        put_signed(self.wake.into(), &mut out);
-        put_count(self.before.len() as u64, &mut out);
-        for before in &self.before {
-            put_bytes(before, &mut out);
-        }
-        put_count(self.parts.len() as u64, &mut out);
-        for part in &self.parts {
-            put_count(part.rows, &mut out);
-            put_bytes(&part.cells, &mut out);
-        }
-        out
-    }
-
-    fn decode(mut from: &[u8]) -> Result<Self, Fault> {
-        let from = &mut from;
-        let last = take_int64(from)?;
-        let (rows, since) = (take_count(from)?, take_count(from)?);
-        let (results, emitted) = (take_count(from)? as u32, take_count(from)? as u32);
-        let (timer, wake) = (take_int64(from)?, take_int64(from)?);
-        let mut before = Vec::new();
-        for _ in 0..take_length(from)? {
-            before.push(take_bytes(from)?.to_vec());
-        }
-        let mut parts = Vec::new();
-        for _ in 0..take_length(from)? {
-            parts.push(Part {
-                rows: take_count(from)?,
-                cells: take_bytes(from)?.to_vec(),
-            });
-        }
-        Ok(Self {
-            last,
-            rows,
-            since,
-            results,
-            emitted,
-            timer,
-            wake,
-            before,
-            parts,
-        })
-    }
 }
 
 impl Sessions {
@@ -599,39 +509,4 @@ impl Sessions {
         self.due.set(&mut base.store, session.timer, what)?;
         self.set_wake(session.wake, what, base)
     }
-}
-
-/// Puts a group's cells, of so many rows, to the parts of a session.
-fn add_cells(
-    parts: &mut Vec<Part>,
-    aggregates: &mut Aggregates,
-    cells: &mut Cells,
-    group: u32,
-    mut rows: u64,
-) -> Result<(), Fault> {
-    parts.sort_by_key(|part| std::cmp::Reverse(part.rows));
-    while let Some(part) = parts.pop_if(|part| part.takes(rows)) {
-        let mut other = aggregates.cells();
-        aggregates.grow(&mut other, 1);
-        aggregates.decode(&mut other, 0, &mut &part.cells[..])?;
-        aggregates.merge(cells, group, &other, 0)?;
-        rows += part.rows;
-    }
-    let mut bytes = Vec::new();
-    aggregates.encode(cells, group, &mut bytes);
-    parts.push(Part { rows, cells: bytes });
-    Ok(())
-}
-
-/// The cells of all parts together; nothing where there are none.
-fn whole<'p>(parts: &'p [Part], filling: &mut Filling) -> Result<Cow<'p, [u8]>, Fault> {
-    let mut parts = parts.iter().rev();
-    let first = parts.next().map_or(&[][..], |part| &part.cells);
-    let mut whole = Cow::Borrowed(first);
-    if let Filling::Aggregates(results) = filling {
-        for part in parts {
-            whole = Cow::Owned(results.aggregates.merge_bytes(&part.cells, &whole)?);
-        }
-    }
-    Ok(whole)
 }

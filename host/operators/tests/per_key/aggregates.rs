@@ -14,7 +14,7 @@ use wasmill_testkit::{Row, aggregates};
 
 use super::guests::{is_fatal, is_refused, plugins, spell};
 use super::harness::{
-    Case, Cuts, Emitted, Filling, INT, Run, TEXT, choose, cuts, head, keys, late_row, partitions, place, run,
+    Case, Cuts, Emitted, Filling, INT, Run, TEXT, choose, cuts, head, keys, late_row, meet, partitions, place, run,
     timer_place,
 };
 
@@ -131,7 +131,7 @@ proptest! {
         order in proptest::collection::vec(0..8_usize, 1..60), cuts in cuts(),
     ) {
         let case = case(Windows::Session { gap: Micros(gap as u64) }, &key, allowed);
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         let outcome = Sessions { gap: Some(gap), allowed }.evaluate(&rows, &key);
         let expect = expected(&case, &rows, &outcome, |firing| timer_place(&firing.key, firing.end, 0));
         let (found, is_empty) = run(&case, &rows, &events, &cuts).expect("no fault");
@@ -146,7 +146,7 @@ proptest! {
         parts in partitions(), key in keys(), order in proptest::collection::vec(0..8_usize, 1..60), cuts in cuts(),
     ) {
         let case = case(Windows::Global { trigger: None }, &key, 0);
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         let outcome = Sessions { gap: None, allowed: 0 }.evaluate(&rows, &key);
         let expect = expected(&case, &rows, &outcome, |firing| timer_place(&firing.key, firing.end, 0));
         let (found, is_empty) = run(&case, &rows, &events, &cuts).expect("no fault");
@@ -162,7 +162,7 @@ proptest! {
         let windows = Windows::Count { size: size as u64, every: every as u64 };
         let mut case = case(windows, &key, 0);
         case.limits.slice_rows = slice_rows;
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         let outcome = Counts { size: Some(size), every }.evaluate(&rows, &key);
         let expect = expected(&case, &rows, &outcome, |firing| last_place(firing, &rows));
         let (found, _) = run(&case, &rows, &events, &cuts).expect("no fault");
@@ -176,7 +176,7 @@ proptest! {
     ) {
         let when = TriggerWhen::Count(every as u64);
         let case = case(Windows::Global { trigger: Some(Trigger { when, purge }) }, &key, 0);
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         let outcome = Counts { size: purge.then_some(every), every }.evaluate(&rows, &key);
         let expect = expected(&case, &rows, &outcome, |firing| last_place(firing, &rows));
         let (found, _) = run(&case, &rows, &events, &cuts).expect("no fault");

@@ -1,14 +1,14 @@
-//! State on disk gives what state in memory gives.
+//! State on disk gives what state in memory gives, and columns that nobody reads change nothing.
 
 use proptest::prelude::*;
+use wasmill_core::column::Scalar;
 use wasmill_core::plan::{Early, EarlyWhen};
 use wasmill_core::time::Micros;
 use wasmill_core::window::{Alignment, Trigger, TriggerWhen, WindowSpec, Windows};
-use wasmill_testkit::partitions::read;
 
 use super::aggregates::builtins;
 use super::guests::{plugins, tell};
-use super::harness::{Backend, Case, Cuts, Filling, choose, cuts, partitions, run};
+use super::harness::{Backend, Case, Cuts, Filling, cuts, meet, partitions, run};
 
 fn windows() -> impl Strategy<Value = (Windows, Option<Early>)> {
     let retracting = Early {
@@ -49,7 +49,7 @@ proptest! {
         let aggregates = Filling::Aggregates(builtins(), plugins());
         // One move between subtasks, so that few stores are made.
         let cuts = Cuts { moves: [vec![0; 40], vec![2], vec![0; 400]].concat(), ..cuts };
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         for (windows, filling, early) in [(windows, aggregates, early), (aligned, tell(), None)] {
             let mut case = Case::new(windows, &[1], allowed, filling);
             case.frame.early = early;
@@ -57,6 +57,30 @@ proptest! {
             case.backend = Backend::Disk;
             let disk = run(&case, &rows, &events, &cuts).expect("no fault");
             prop_assert_eq!(disk, memory);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_column_that_nobody_reads_is_absent_and_the_others_are_the_same(
+        parts in partitions(), (windows, early) in windows(), aligned in aligned(), unread in 0..6_usize,
+        order in proptest::collection::vec(0..8_usize, 1..60), cuts in cuts(),
+    ) {
+        let aggregates = Filling::Aggregates(builtins(), plugins());
+        let (rows, events) = meet(&parts, &order);
+        for (windows, filling, early) in [(windows, aggregates, early), (aligned, tell(), None)] {
+            let mut case = Case::new(windows, &[1], 0, filling);
+            case.frame.early = early;
+            let (mut whole, _) = run(&case, &rows, &events, &cuts).expect("no fault");
+            case.unread = Some(unread);
+            let (found, _) = run(&case, &rows, &events, &cuts).expect("no fault");
+            for row in &mut whole.results {
+                row.values[unread] = Scalar::Null;
+            }
+            prop_assert_eq!(found, whole);
         }
     }
 }

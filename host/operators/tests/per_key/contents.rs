@@ -10,12 +10,11 @@ use wasmill_core::window::{Alignment, Trigger, TriggerWhen, WindowSpec, Windows}
 use wasmill_testkit::Row;
 use wasmill_testkit::contents::{Aligned, Firing, Outcome};
 use wasmill_testkit::counts::Counts;
-use wasmill_testkit::partitions::read;
 use wasmill_testkit::sessions::Sessions;
 
 use super::guests::{is_fatal, is_refused, spell, tell};
 use super::harness::{
-    Case, Cuts, Emitted, INT, Run, TEXT, choose, cuts, head, keys, late_row, partitions, place, run, timer_place,
+    Case, Cuts, Emitted, INT, Run, TEXT, cuts, head, keys, late_row, meet, partitions, place, run, timer_place,
 };
 
 fn case(windows: Windows, key: &[usize], allowed: i64) -> Case {
@@ -126,7 +125,7 @@ proptest! {
         order in proptest::collection::vec(0..8_usize, 1..60), cuts in cuts(),
     ) {
         let case = case(Windows::Aligned(spec), &key, allowed);
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         let outcome = windows.evaluate(&rows, &key, allowed);
         let expect = expected(&case, &rows, &outcome, |firing| timer_place(&firing.key, firing.end, firing.pane));
         let (found, is_empty) = run(&case, &rows, &events, &cuts).expect("no fault");
@@ -143,7 +142,7 @@ proptest! {
         order in proptest::collection::vec(0..8_usize, 1..60), cuts in cuts(),
     ) {
         let case = case(Windows::Session { gap: Micros(gap as u64) }, &key, allowed);
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         let outcome = Sessions { gap: Some(gap), allowed }.evaluate(&rows, &key);
         let expect = expected(&case, &rows, &outcome, |firing| timer_place(&firing.key, firing.end, 0));
         let (found, is_empty) = run(&case, &rows, &events, &cuts).expect("no fault");
@@ -156,7 +155,7 @@ proptest! {
         parts in partitions(), key in keys(), order in proptest::collection::vec(0..8_usize, 1..60), cuts in cuts(),
     ) {
         let case = case(Windows::Global { trigger: None }, &key, 0);
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         let outcome = Sessions { gap: None, allowed: 0 }.evaluate(&rows, &key);
         let expect = expected(&case, &rows, &outcome, |firing| timer_place(&firing.key, firing.end, 0));
         let (found, _) = run(&case, &rows, &events, &cuts).expect("no fault");
@@ -175,7 +174,7 @@ proptest! {
             Windows::Count { size: size as u64, every: every as u64 }
         };
         let case = case(windows, &key, 0);
-        let (rows, events) = read(&parts, choose(&order));
+        let (rows, events) = meet(&parts, &order);
         let outcome = Counts { size: (!global).then_some(size), every }.evaluate(&rows, &key);
         let place_of = |firing: &Firing| place(&rows[firing.rows[firing.rows.len() - 1]]);
         let expect = expected(&case, &rows, &outcome, place_of);

@@ -11,12 +11,12 @@ use wasmill_core::time::Micros;
 use wasmill_core::window::{Alignment, Trigger, TriggerWhen, WindowSpec, Windows};
 use wasmill_testkit::Row;
 use wasmill_testkit::contents::Aligned;
-use wasmill_testkit::partitions::{Event, read};
+use wasmill_testkit::partitions::Event;
 use wasmill_testkit::sessions::Sessions;
 
 use super::aggregates::{builtins, result};
 use super::guests::tell;
-use super::harness::{Case, Emitted, Filling, Subtasks, choose, cuts, partitions};
+use super::harness::{Case, Emitted, Filling, Subtasks, cuts, meet, partitions};
 
 /// Runs a case; processing time goes on by one with each event. No value is refused or fails.
 fn run(case: &Case, rows: &[Row], events: &[Event], cuts: &super::harness::Cuts) -> Vec<Emitted> {
@@ -105,7 +105,7 @@ proptest! {
         let windows = Windows::Session { gap: Micros(gap as u64) };
         let mut case = Case::new(windows, &[1], allowed, Filling::Aggregates(builtins(), super::guests::plugins()));
         case.frame.early = Some(Early { when, retracting: true });
-        let (mut rows, events) = read(&parts, choose(&order));
+        let (mut rows, events) = meet(&parts, &order);
         harmless(&mut rows);
         let found = run(&case, &rows, &events, &cuts);
         let outcome = Sessions { gap: Some(gap), allowed }.evaluate(&rows, &[1]);
@@ -127,7 +127,7 @@ proptest! {
         let filling = if guest { tell() } else { Filling::Aggregates(builtins(), super::guests::plugins()) };
         let mut case = Case::new(Windows::Session { gap: Micros(gap as u64) }, &[1], 0, filling);
         case.frame.early = Some(Early { when, retracting: false });
-        let (mut rows, events) = read(&parts, choose(&order));
+        let (mut rows, events) = meet(&parts, &order);
         harmless(&mut rows);
         let found = last_words(run(&case, &rows, &events, &cuts), 3);
         let plain = Case { frame: wasmill_core::plan::WindowFrame { early: None, ..case.frame.clone() }, ..case };
@@ -153,7 +153,7 @@ proptest! {
         if immediate {
             case.frame.late_results = LateResults::Immediate;
         }
-        let (mut rows, events) = read(&parts, choose(&order));
+        let (mut rows, events) = meet(&parts, &order);
         harmless(&mut rows);
         let found = run(&case, &rows, &events, &cuts);
         let mut panes: BTreeMap<String, i64> = BTreeMap::new();
@@ -184,7 +184,7 @@ proptest! {
         let filling = if guest { tell() } else { Filling::Aggregates(builtins(), super::guests::plugins()) };
         let when = TriggerWhen::Every(Micros(every));
         let case = Case::new(Windows::Global { trigger: Some(Trigger { when, purge }) }, &[1], 0, filling);
-        let (mut rows, events) = read(&parts, choose(&order));
+        let (mut rows, events) = meet(&parts, &order);
         harmless(&mut rows);
         let found = run(&case, &rows, &events, &cuts);
         let count = |row: &Emitted| match row.values[if guest { 4 } else { 3 }] {

@@ -24,7 +24,7 @@ use wasmill_operators::{CallLimits, ContentPorts, KeyState, KeyWindow, KeyWindow
 use wasmill_state::Store;
 use wasmill_testkit::Row;
 use wasmill_testkit::contents::Firing;
-use wasmill_testkit::partitions::{Event, Partition};
+use wasmill_testkit::partitions::{Event, Partition, read_idling};
 
 use super::guests::PluginCase;
 
@@ -66,6 +66,8 @@ pub(crate) struct Case {
     pub(crate) limits: KeyWindowLimits,
     pub(crate) waiting_bytes: usize,
     pub(crate) backend: Backend,
+    /// A column of the output that nobody reads.
+    pub(crate) unread: Option<usize>,
 }
 
 /// Where state is.
@@ -110,6 +112,7 @@ impl Case {
             },
             waiting_bytes: 300,
             backend: Backend::Memory,
+            unread: None,
         }
     }
 
@@ -171,7 +174,10 @@ impl Case {
             key_groups: KEY_GROUPS,
             waiting_bytes: self.waiting_bytes,
         };
-        let (input, output) = (stream("rows", schema()), stream("window", self.output()));
+        let (input, mut output) = (stream("rows", schema()), stream("window", self.output()));
+        if let Some(unread) = self.unread {
+            output.live[unread] = false;
+        }
         let dead_letters = self.dead_letters.then_some(LETTERS_PORT);
         match &self.filling {
             Filling::Aggregates(_, plugins) => {
@@ -426,7 +432,10 @@ pub(crate) fn emitted(batch: &Batch) -> Vec<Emitted> {
     let row = |row: usize| {
         let mut place = Vec::new();
         order.write(row, &mut place);
-        let column = |column: usize| Scalar::from(batch.column(column).value(row));
+        let column = |column: usize| match &batch.slots()[column] {
+            Slot::Absent => Scalar::Null,
+            _ => Scalar::from(batch.column(column).value(row)),
+        };
         Emitted {
             time: batch.time(row),
             watermark: batch.watermarks().at(row),
@@ -546,4 +555,14 @@ pub(crate) fn choose(choices: &[usize]) -> impl FnMut(usize) -> usize {
         at += 1;
         choices[at % choices.len()] % n
     }
+}
+
+/// Partitions as a reader meets them, some of them idle at times.
+pub(crate) fn meet(parts: &[Partition], order: &[usize]) -> (Vec<Row>, Vec<Event>) {
+    let mut at = 0;
+    let idles = |partition: usize| {
+        at += 1;
+        order[(at + partition) % order.len()] >= 6
+    };
+    read_idling(parts, choose(order), idles)
 }

@@ -27,7 +27,7 @@ use crate::dead_letters::DeadLetters;
 use crate::stored::building::{Building, Facts};
 use crate::stored::ordered::Ordered;
 use crate::stored::{
-    Before, Input, Subtask, TIMED, TIMED_HEAD_BYTES, keyed, load, read_time, save, time_of, timed, value_of,
+    Before, Input, Subtask, TIMED, TIMED_HEAD_BYTES, keyed, load, place_of, read_time, save, time_of, timed, value_of,
 };
 
 /// The table of keys.
@@ -101,8 +101,7 @@ impl Deduplicate {
                 return Ok(false);
             }
             let (batch, row) = self.ordered.row(input);
-            let reader = self.input.reader(batch);
-            reader.owner(row, &mut owner);
+            self.input.owner(batch, row, &mut owner);
             let time = batch.time(row);
             keyed(KEYS, &owner, &mut self.key);
             let kept = self.store.get(&self.key, read_time)?.transpose()?;
@@ -113,7 +112,7 @@ impl Deduplicate {
                 for &column in &self.input.fields {
                     self.building.value(column, value_of(batch, column, row));
                 }
-                reader.place(row, &mut place);
+                place_of(batch, row, &mut place);
                 let facts = Facts {
                     time,
                     watermark: time,

@@ -39,7 +39,7 @@ use self::windows::WindowJoin;
 use crate::counters::Counters;
 use crate::dead_letters::DeadLetters;
 use crate::stored::ordered::Ordered;
-use crate::stored::{Input, Serials, Subtask, load, save};
+use crate::stored::{Input, Serials, Subtask, load, place_of, save};
 
 /// The left input.
 const LEFT: usize = 0;
@@ -267,9 +267,8 @@ fn take_in_order(
             return Ok(false);
         }
         let (batch, row) = ordered.row(side);
-        let reader = cx.inputs[side].reader(batch);
-        let has_key = reader.owner(row, &mut owner);
-        reader.place(row, &mut place);
+        let has_key = cx.inputs[side].owner(batch, row, &mut owner);
+        place_of(batch, row, &mut place);
         let row = Row {
             side,
             batch,

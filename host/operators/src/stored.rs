@@ -7,10 +7,12 @@
 //! | 1 | the table, an operator's own number; its highest bit says that a time follows |
 //! | 8 | in timed tables: the time, sortable |
 //! | 2 | the key group, big-endian |
+//! | 4 | the lower half of the key's hash |
 //! | any | the encoded key (`wasmill_core::key`) |
 //! | any | what else tells the entry from others |
 //!
-//! Key group and encoded key together are the entry's *owner*. A timed table is read in the order of time, over all keys,
+//! Key group, hash and encoded key together are the entry's *owner*. The hash is there so that the first sixteen bytes of
+//! an entry, which a store in memory compares at once, tell most owners apart. A timed table is read in the order of time, over all keys,
 //! and is cut off at a time as one span. Rows of one time and place, as a diamond in the topology makes them, are told
 //! apart by a serial number, which shows in no result.
 //!
@@ -21,17 +23,15 @@ pub(crate) mod building;
 pub(crate) mod ordered;
 pub(crate) mod panes;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 use wasmill_core::batch::{Batch, Slot};
-use wasmill_core::column::{Column, Value};
+use wasmill_core::column::Value;
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{KeyGroup, NodeId};
 use wasmill_core::key::{self, sortable_int};
 use wasmill_core::operator::{Emit, Save};
-use wasmill_core::order::Order;
 use wasmill_core::plan::{OnFault, Stream};
 use wasmill_core::schema::{DataType, Schema};
 use wasmill_core::time::Timestamp;
@@ -59,6 +59,8 @@ pub(crate) const HEAD_BYTES: usize = 1;
 pub(crate) const TIMED_HEAD_BYTES: usize = 9;
 /// Bytes of the key group at the start of an owner.
 const GROUP_BYTES: usize = 2;
+/// Bytes before the encoded key in an owner.
+pub(crate) const OWNER_HEAD_BYTES: usize = 6;
 /// Rows of an output batch at most, by default.
 pub const SLICE_ROWS_DEFAULT: usize = 4_096;
 
@@ -174,14 +176,29 @@ impl Input {
         Ok(batch.select(&on_time))
     }
 
-    /// Reads the rows of a batch.
-    pub(crate) fn reader<'b>(&self, batch: &'b Batch) -> Reader<'_, 'b> {
-        Reader {
-            input: self,
-            batch,
-            key: self.key.iter().map(|&column| batch.column(column)).collect(),
-            order: batch.order(),
+    /// A row's owner, into `out`. Whether no key column is null.
+    pub(crate) fn owner(&self, batch: &Batch, row: usize, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        out.extend([0; OWNER_HEAD_BYTES]);
+        let mut whole = true;
+        for &column in &self.key {
+            let value = value_of(batch, column, row);
+            whole &= value != Value::Null;
+            key::encode(value, out);
         }
+        let hash = key::hash(&out[OWNER_HEAD_BYTES..]);
+        let group = key::group(hash, self.groups);
+        out[..GROUP_BYTES].copy_from_slice(&group.0.to_be_bytes());
+        out[GROUP_BYTES..OWNER_HEAD_BYTES].copy_from_slice(&(hash as u32).to_be_bytes());
+        whole
+    }
+
+    /// Appends a row as it is kept: a mark of the operator's own, the place, the values.
+    pub(crate) fn keep(&self, batch: &Batch, row: usize, mark: u8, place: &[u8], out: &mut Vec<u8>) {
+        out.push(mark);
+        encode_bytes(place, out);
+        let values = self.fields.iter().map(|&column| value_of(batch, column, row));
+        self.codec.encode_values(values, out);
     }
 
     /// Whether no column of an encoded key is null.
@@ -222,49 +239,11 @@ fn skip(data_type: DataType, bytes: &mut &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The rows of a batch as they are kept.
-#[derive(Debug)]
-pub(crate) struct Reader<'i, 'b> {
-    input: &'i Input,
-    pub(crate) batch: &'b Batch,
-    key: Vec<Cow<'b, Column>>,
-    order: Option<Cow<'b, Order>>,
-}
-
-impl Reader<'_, '_> {
-    /// A row's owner, into `out`. Whether no key column is null.
-    pub(crate) fn owner(&self, row: usize, out: &mut Vec<u8>) -> bool {
-        out.clear();
-        out.extend([0; GROUP_BYTES]);
-        let mut whole = true;
-        for column in &self.key {
-            let value = column.value(row);
-            whole &= value != Value::Null;
-            key::encode(value, out);
-        }
-        let group = key::group(key::hash(&out[GROUP_BYTES..]), self.input.groups);
-        out[..GROUP_BYTES].copy_from_slice(&group.0.to_be_bytes());
-        whole
-    }
-
-    /// A row's place, into `out`; nothing where the stream carries none.
-    pub(crate) fn place(&self, row: usize, out: &mut Vec<u8>) {
-        out.clear();
-        if let Some(order) = &self.order {
-            order.write(row, out);
-        }
-    }
-
-    /// Appends a row as it is kept: a mark of the operator's own, the place, the values.
-    pub(crate) fn kept(&self, row: usize, mark: u8, place: &[u8], out: &mut Vec<u8>) {
-        out.push(mark);
-        encode_bytes(place, out);
-        let values = self
-            .input
-            .fields
-            .iter()
-            .map(|&column| value_of(self.batch, column, row));
-        self.input.codec.encode_values(values, out);
+/// A row's place, into `out`; nothing where the stream carries none.
+pub(crate) fn place_of(batch: &Batch, row: usize, out: &mut Vec<u8>) {
+    out.clear();
+    if let Some(order) = &batch.hidden().order {
+        order.write(batch.base_row(row), out);
     }
 }
 
@@ -287,7 +266,7 @@ pub(crate) struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    /// Reads what [`Reader::kept`] wrote.
+    /// Reads what [`Input::keep`] wrote.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
         let (&mark, mut rest) = bytes.split_first().ok_or_else(|| damaged("a row is empty"))?;
         let place = decode_bytes(&mut rest)?;
@@ -349,22 +328,24 @@ impl Before {
     }
 }
 
-/// The bounds of the entries under `start` whose next eight bytes are times from `first` to `last`.
-pub(crate) fn between_times(start: &[u8], first: i64, last: i64) -> (Vec<u8>, Vec<u8>) {
-    let from = [start, &sortable_int(first)].concat();
-    let to = if let Some(after) = last.checked_add(1) {
-        [start, &sortable_int(after)].concat()
-    } else {
-        let mut to = start.to_vec();
-        while to.last() == Some(&0xff) {
-            to.pop();
-        }
-        if let Some(end) = to.last_mut() {
-            *end += 1;
-        }
-        to
-    };
-    (from, to)
+/// The bounds of the entries under `start` whose next eight bytes are times from `first` to `last`: the first key of
+/// them, and a key after all of them.
+pub(crate) fn between_times(start: &[u8], first: i64, last: i64, [from, to]: &mut [Vec<u8>; 2]) {
+    for bound in [&mut *from, &mut *to] {
+        bound.clear();
+        bound.extend_from_slice(start);
+    }
+    from.extend(sortable_int(first));
+    if let Some(after) = last.checked_add(1) {
+        to.extend(sortable_int(after));
+        return;
+    }
+    while to.last() == Some(&0xff) {
+        to.pop();
+    }
+    if let Some(end) = to.last_mut() {
+        *end += 1;
+    }
 }
 
 /// Numbers that tell apart entries of one time and place.

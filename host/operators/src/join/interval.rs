@@ -57,6 +57,8 @@ pub(super) struct Interval {
     meeting: Option<Meeting>,
     page_rows: usize,
     page: Page,
+    /// The bounds of the rows that are to be met.
+    bounds: [Vec<u8>; 2],
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -64,8 +66,11 @@ pub(super) struct Interval {
 /// Where a row is on its way through its partners.
 #[derive(Debug)]
 struct Meeting {
-    /// Spans that are still to be read, the last one first.
-    spans: Vec<(Bound<Vec<u8>>, Vec<u8>)>,
+    /// The stretch that is being read.
+    stretch: i64,
+    /// Whether the bounds begin after the row that was read last.
+    is_begun: bool,
+    is_done: bool,
     has_partner: bool,
 }
 
@@ -93,6 +98,7 @@ impl Interval {
             meeting: None,
             page_rows: PAGE_ROWS.min(slice_rows.max(1)),
             page: Page::default(),
+            bounds: [Vec::new(), Vec::new()],
             key: Vec::new(),
             value: Vec::new(),
         }
@@ -116,22 +122,34 @@ impl Interval {
     /// Takes a row. Whether it has met all its partners; if not, it is to be taken again.
     pub(super) fn take(&mut self, row: Row<'_>, cx: &mut Context<'_>) -> Result<bool, Fault> {
         let mut meeting = self.meeting.take().unwrap_or_else(|| self.begin(&row));
-        while let Some((from, to)) = meeting.spans.pop() {
-            let span = Span::Between(from.as_ref().map(Vec::as_slice), Bound::Excluded(&to));
+        let is_enough = row.side == LEFT && matches!(self.kind, JoinKind::Semi | JoinKind::Anti);
+        let rows = if is_enough { 1 } else { self.page_rows };
+        while !meeting.is_done {
+            if !meeting.is_begun {
+                self.bound(&row, meeting.stretch);
+            }
+            let [from, to] = &self.bounds;
+            let from = if meeting.is_begun {
+                Bound::Excluded(&**from)
+            } else {
+                Bound::Included(&**from)
+            };
+            let span = Span::Between(from, Bound::Excluded(to));
             let mut page = std::mem::take(&mut self.page);
-            let is_enough = row.side == LEFT && matches!(self.kind, JoinKind::Semi | JoinKind::Anti);
-            let rows = if is_enough { 1 } else { self.page_rows };
             let more = cx.store.page(span, Direction::Forwards, rows, PAGE_BYTES, &mut page)?;
             meeting.has_partner |= !page.is_empty();
             self.meet(&page, &row, cx)?;
             if meeting.has_partner && is_enough {
-                meeting.spans.clear();
+                meeting.is_done = true;
             } else if more {
-                let last = page.entry(page.len() - 1).0.to_vec();
-                meeting.spans.push((Bound::Excluded(last), to));
+                self.bounds[0].clear();
+                self.bounds[0].extend_from_slice(page.entry(page.len() - 1).0);
+                meeting.is_begun = true;
+            } else {
+                self.go_on(&row, &mut meeting);
             }
             self.page = page;
-            if cx.pairs.building.is_full() && !meeting.spans.is_empty() {
+            if cx.pairs.building.is_full() && !meeting.is_done {
                 self.meeting = Some(meeting);
                 return Ok(false);
             }
@@ -140,34 +158,34 @@ impl Interval {
         Ok(true)
     }
 
-    /// The spans of the other side's rows that were taken before.
+    /// The first time of the other side's rows that a row may meet.
+    fn least(&self, row: &Row<'_>) -> i64 {
+        row.time.saturating_sub_unsigned(self.reach[1 - row.side])
+    }
+
     fn begin(&self, row: &Row<'_>) -> Meeting {
-        let mut spans = Vec::new();
-        if row.has_key {
-            let other = 1 - row.side;
-            let least = row.time.saturating_sub_unsigned(self.reach[other]);
-            let last = self.stretch_of(row.time);
-            let mut stretch = self.stretch_of(least);
-            loop {
-                let mut start = Vec::new();
-                timed(ROWS[other], stretch, row.owner, &mut start);
-                let (from, to) = between_times(&start, least, row.time);
-                spans.push((Bound::Included(from), to));
-                if stretch >= last {
-                    break;
-                }
-                stretch = self.stretch_of(
-                    i64::try_from(i128::from(stretch) + self.stretch)
-                        .unwrap_or(last)
-                        .min(last),
-                );
-            }
-            spans.reverse();
-        }
         Meeting {
-            spans,
+            stretch: self.stretch_of(self.least(row)),
+            is_begun: false,
+            is_done: !row.has_key,
             has_partner: false,
         }
+    }
+
+    /// The bounds of the other side's rows in a stretch that were taken before.
+    fn bound(&mut self, row: &Row<'_>, stretch: i64) {
+        let (least, other) = (self.least(row), 1 - row.side);
+        timed(ROWS[other], stretch, row.owner, &mut self.key);
+        between_times(&self.key, least, row.time, &mut self.bounds);
+    }
+
+    /// Turns to the next stretch, if there is one before the row.
+    fn go_on(&self, row: &Row<'_>, meeting: &mut Meeting) {
+        let last = self.stretch_of(row.time);
+        meeting.is_begun = false;
+        meeting.is_done = meeting.stretch >= last;
+        let next = i128::from(meeting.stretch) + self.stretch;
+        meeting.stretch = self.stretch_of(i64::try_from(next).unwrap_or(last).min(last));
     }
 
     fn meet(&mut self, partners: &Page, row: &Row<'_>, cx: &mut Context<'_>) -> Result<(), Fault> {
@@ -255,8 +273,7 @@ impl Interval {
         self.key.extend(serial);
         self.value.clear();
         let mark = if unmatched { WAITS } else { SETTLED };
-        let reader = cx.inputs[row.side].reader(row.batch);
-        reader.kept(row.row, mark, row.place, &mut self.value);
+        cx.inputs[row.side].keep(row.batch, row.row, mark, row.place, &mut self.value);
         cx.store.put(&self.key, &self.value)?;
         if unmatched {
             timed(UNMATCHED[row.side], row.time, row.owner, &mut self.key);

@@ -121,8 +121,7 @@ impl Temporal {
         self.place.extend(sortable_int(row.time));
         self.place.extend_from_slice(row.place);
         self.value.clear();
-        let reader = cx.inputs[RIGHT].reader(row.batch);
-        reader.kept(row.row, 0, &self.place, &mut self.value);
+        cx.inputs[RIGHT].keep(row.batch, row.row, 0, &self.place, &mut self.value);
         cx.store.put(&self.key, &self.value)?;
         if self.within.is_some() {
             timed(AGES, row.time, row.owner, &mut self.key);

@@ -25,7 +25,7 @@ use self::product::Product;
 use self::sessions::{Session, Sessions};
 use super::{Context, LEFT, RIGHT};
 use crate::stored::panes::{Due, DueWindow, PaneIndex};
-use crate::stored::{Input, Serials, TIMED, between_times, keyed};
+use crate::stored::{Input, Serials, TIMED, between_times, keyed, place_of};
 
 /// The tables of rows, by side.
 const ROWS: [u8; 2] = [1, 2];
@@ -109,13 +109,12 @@ impl WindowJoin {
         serials: &mut Serials,
         store: &mut Store,
     ) -> Result<(), Fault> {
-        let reader = input.reader(batch);
         let (mut owner, mut place) = (Vec::new(), Vec::new());
         // In no window join of these kinds a row without a key comes out.
         let needs_key = matches!(self.kind, JoinKind::Inner | JoinKind::Semi);
         for row in 0..batch.rows() {
             let time = batch.time(row);
-            if !reader.owner(row, &mut owner) && needs_key {
+            if !input.owner(batch, row, &mut owner) && needs_key {
                 continue;
             }
             match &mut self.shape {
@@ -125,12 +124,12 @@ impl WindowJoin {
                 }
                 Shape::Session { sessions, .. } => sessions.add(time, &owner, store)?,
             }
-            reader.place(row, &mut place);
+            place_of(batch, row, &mut place);
             keyed(ROWS[side], &owner, &mut self.key);
             self.key.extend(sortable_int(time));
             self.key.extend(serials.next());
             self.value.clear();
-            reader.kept(row, 0, &place, &mut self.value);
+            input.keep(batch, row, 0, &place, &mut self.value);
             store.put(&self.key, &self.value)?;
         }
         Ok(())
@@ -208,7 +207,7 @@ pub(super) fn count(key: &[u8], serials: &mut Serials) {
 /// Removes the rows of an owner from one time to another.
 fn forget(owner: &[u8], first: i64, last: i64, store: &mut Store) -> Result<(), Fault> {
     for side in [LEFT, RIGHT] {
-        let (from, to) = rows_between(side, owner, first, last);
+        let [from, to] = rows_between(side, owner, first, last);
         store.remove_range(Span::Between(
             std::ops::Bound::Included(&from),
             std::ops::Bound::Excluded(&to),
@@ -218,10 +217,12 @@ fn forget(owner: &[u8], first: i64, last: i64, store: &mut Store) -> Result<(), 
 }
 
 /// The bounds of the rows of an owner from one time to another.
-fn rows_between(side: usize, owner: &[u8], first: i64, last: i64) -> (Vec<u8>, Vec<u8>) {
+fn rows_between(side: usize, owner: &[u8], first: i64, last: i64) -> [Vec<u8>; 2] {
     let mut start = Vec::new();
     keyed(ROWS[side], owner, &mut start);
-    between_times(&start, first, last)
+    let mut bounds = [Vec::new(), Vec::new()];
+    between_times(&start, first, last, &mut bounds);
+    bounds
 }
 
 impl Firing {

@@ -9,6 +9,7 @@ use super::Context;
 use super::ranking::{Entered, NUMBERS, ROWS};
 use crate::stored::building::Facts;
 use crate::stored::ordered::Ordered;
+use crate::stored::place_of;
 
 /// The first bytes of its entries.
 pub(super) const TABLES: [u8; 2] = [ROWS, NUMBERS];
@@ -36,11 +37,12 @@ impl Changes {
                 return Ok(false);
             }
             let (batch, row) = ordered.row(input);
-            let reader = cx.input.reader(batch);
-            reader.owner(row, &mut owner);
-            reader.place(row, &mut place);
+            cx.input.owner(batch, row, &mut owner);
+            place_of(batch, row, &mut place);
             let time = batch.time(row);
-            let entered = cx.ranking.enter(&reader, row, &place, &owner, cx.serials, cx.store)?;
+            let entered = cx
+                .ranking
+                .enter(cx.input, batch, row, &place, &owner, cx.serials, cx.store)?;
             if let Entered::Yes { out } = entered {
                 self.tell(time, &place, out.as_deref(), cx)?;
             }

@@ -10,6 +10,7 @@
 
 use std::num::NonZeroUsize;
 
+use wasmill_core::batch::Batch;
 use wasmill_core::column::Value;
 use wasmill_core::fault::Fault;
 use wasmill_core::key::{self, sortable_int};
@@ -19,7 +20,7 @@ use wasmill_state::{Direction, Span, Store};
 use super::Context;
 use crate::codec::damaged;
 use crate::stored::building::Facts;
-use crate::stored::{Input, Kept, Reader, Serials, keyed, value_of};
+use crate::stored::{Input, Kept, Serials, keyed, value_of};
 
 /// The table of rows.
 pub(super) const ROWS: u8 = 1;
@@ -77,10 +78,12 @@ impl Ranking {
         }
     }
 
-    /// Puts a row among the first of its `place_of_key`, an owner and what the operator adds, if it is one of them.
+    /// Puts a row among the first of `of_key`, an owner and what the operator adds, if it is one of them.
+    #[expect(clippy::too_many_arguments, reason = "a row, where it belongs, and what keeps it")]
     pub(super) fn enter(
         &mut self,
-        reader: &Reader<'_, '_>,
+        input: &Input,
+        batch: &Batch,
         row: usize,
         place: &[u8],
         of_key: &[u8],
@@ -89,7 +92,7 @@ impl Ranking {
     ) -> Result<Entered, Fault> {
         keyed(ROWS, of_key, &mut self.key);
         self.start = self.key.len();
-        match value_of(reader.batch, self.by, row) {
+        match value_of(batch, self.by, row) {
             Value::Null => self.key.push(0xff),
             value => {
                 key::encode(value, &mut self.key);
@@ -98,7 +101,7 @@ impl Ranking {
                 }
             }
         }
-        self.key.extend(sortable_int(reader.batch.time(row)));
+        self.key.extend(sortable_int(batch.time(row)));
         key::encode_bytes(place, &mut self.key);
         self.key.extend(serials.next());
         keyed(NUMBERS, of_key, &mut self.number);
@@ -121,7 +124,7 @@ impl Ranking {
             store.put(&self.number, &(rows + 1).to_le_bytes())?;
         }
         self.value.clear();
-        reader.kept(row, 0, place, &mut self.value);
+        input.keep(batch, row, 0, place, &mut self.value);
         store.put(&self.key, &self.value)?;
         Ok(Entered::Yes { out })
     }

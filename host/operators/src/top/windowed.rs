@@ -17,14 +17,12 @@ use super::Context;
 use super::ranking::{NUMBERS, ROWS, Ranking};
 use crate::stored::building::Facts;
 use crate::stored::panes::{Due, DueWindow, PaneIndex};
-use crate::stored::{Input, Serials, keyed};
+use crate::stored::{Input, OWNER_HEAD_BYTES, Serials, keyed, place_of};
 
 /// `window_start` and `window_end`.
 pub(super) const COLUMNS: usize = 2;
 /// The table of panes.
 const PANES: u8 = 3;
-/// Bytes of the key group before an owner's key.
-const GROUP_BYTES: usize = 2;
 
 /// What is known between calls, beside the store.
 #[derive(Debug)]
@@ -74,19 +72,18 @@ impl Windowed {
         serials: &mut Serials,
         store: &mut Store,
     ) -> Result<(), Fault> {
-        let reader = input.reader(batch);
         let (mut owner, mut place) = (Vec::new(), Vec::new());
         for row in 0..batch.rows() {
             let Some(pane) = self.index.pane(batch.time(row)) else {
                 continue;
             };
-            reader.owner(row, &mut owner);
-            reader.place(row, &mut place);
+            input.owner(batch, row, &mut owner);
+            place_of(batch, row, &mut place);
             self.index.add(pane, &owner, store)?;
             self.of_key.clear();
             self.of_key.extend_from_slice(&owner);
             self.of_key.extend(sortable_int(pane.first));
-            ranking.enter(&reader, row, &place, &self.of_key, serials, store)?;
+            ranking.enter(input, batch, row, &place, &self.of_key, serials, store)?;
         }
         Ok(())
     }
@@ -181,7 +178,7 @@ impl Firing {
             kind: Kind::Insert,
         };
         let node = &cx.letters.node;
-        let place = |out: &mut Vec<u8>| derived_place(node, &self.owner[GROUP_BYTES..], end, rank as u32 - 1, out);
+        let place = |out: &mut Vec<u8>| derived_place(node, &self.owner[OWNER_HEAD_BYTES..], end, rank as u32 - 1, out);
         cx.push(row, rank, facts, place)
     }
 }

@@ -9,14 +9,12 @@ use wasmill_state::{Direction, Page, Span, Store};
 use super::super::pairs::When;
 use super::super::{Context, LEFT, RIGHT};
 use super::rows_between;
-use crate::stored::Kept;
+use crate::stored::{Kept, OWNER_HEAD_BYTES};
 
 /// Rows of a side that are in memory at once.
 const PAGE_ROWS: usize = 512;
 /// Bytes of a side's rows that are in memory at once.
 const PAGE_BYTES: usize = 1 << 20;
-/// Bytes of the key group before an owner's key.
-const GROUP_BYTES: usize = 2;
 
 /// What is still to come out of a key's rows in a window.
 #[derive(Debug)]
@@ -58,7 +56,7 @@ impl Product {
         shown: (i64, i64),
         cx: &mut Context<'_>,
     ) -> Result<Self, Fault> {
-        let has_key = cx.inputs[LEFT].is_whole_key(&owner[GROUP_BYTES..])?;
+        let has_key = cx.inputs[LEFT].is_whole_key(&owner[OWNER_HEAD_BYTES..])?;
         let cursor = |side: usize, store: &Store| Cursor::new(rows_between(side, owner, first, last), store);
         let sides = [cursor(LEFT, cx.store)?, cursor(RIGHT, cx.store)?];
         let there = [LEFT, RIGHT].map(|side| !sides[side].page.is_empty());
@@ -147,7 +145,7 @@ fn emit_alone(side: usize, rows: &mut Cursor, at: &mut usize, when: When, cx: &m
 }
 
 impl Cursor {
-    fn new((from, to): (Vec<u8>, Vec<u8>), store: &Store) -> Result<Self, Fault> {
+    fn new([from, to]: [Vec<u8>; 2], store: &Store) -> Result<Self, Fault> {
         let mut cursor = Self {
             from,
             to,

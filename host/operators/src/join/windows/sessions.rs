@@ -127,8 +127,9 @@ impl Sessions {
 
 /// A session of an owner whose first row is between two times, both included: its first and its last row's time.
 fn find(start: &[u8], least: i64, most: i64, direction: Direction, store: &Store) -> Result<Option<(i64, i64)>, Fault> {
-    let (from, to) = between_times(start, least, most);
-    let span = Span::Between(Bound::Included(&from), Bound::Excluded(&to));
+    let mut bounds = [Vec::new(), Vec::new()];
+    between_times(start, least, most, &mut bounds);
+    let span = Span::Between(Bound::Included(&bounds[0]), Bound::Excluded(&bounds[1]));
     match store.first(span, direction)? {
         None => Ok(None),
         Some((key, value)) => Ok(Some((read_time(&key[start.len()..])?, read_time(&value)?))),

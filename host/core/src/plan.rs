@@ -1,5 +1,6 @@
 //! A plan: a topology that was checked. What the topology could have wrong, a plan cannot.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,20 @@ impl Plan {
     /// A stream.
     pub fn stream(&self, index: StreamIndex) -> &Stream {
         &self.streams[index.0 as usize]
+    }
+
+    /// The nodes that rows of a node reach. Dead letters do not count.
+    pub fn downstream(&self, from: NodeIndex) -> BTreeSet<NodeIndex> {
+        let mut streams: BTreeSet<u32> = self.node(from).outputs.iter().map(|stream| stream.0).collect();
+        let mut reached = BTreeSet::new();
+        // Nodes stand after the producers of their inputs.
+        for (index, node) in self.nodes.iter().enumerate() {
+            if node.inputs.iter().any(|input| streams.contains(&input.0)) {
+                reached.insert(NodeIndex(index as u32));
+                streams.extend(node.outputs.iter().map(|stream| stream.0));
+            }
+        }
+        reached
     }
 }
 

@@ -134,8 +134,9 @@ codes! {
     JOIN = "T0406", "a join's parts do not fit";
     /// A warning: more workers than key groups; the surplus has nothing to do behind a keyed exchange.
     IDLE_WORKERS = "T0501", "some workers have nothing to do";
-    /// A warning: a source never ends and has several partitions, something downstream waits for its watermark, and there
-    /// is no `idle-after`: a partition to which nothing is added holds back what the others complete.
+    /// A warning: a source never ends and has several partitions, or is read together with another source; something
+    /// downstream waits for its watermark, and there is no `idle-after`: a partition to which nothing is added holds back
+    /// what the others complete.
     HELD_BACK = "T0502", "a quiet partition may hold everything back";
 }
 

@@ -139,7 +139,7 @@ impl Shared {
 
     /// The source's watermark.
     pub(crate) fn published(&self) -> Timestamp {
-        Timestamp(self.published.load(Ordering::Acquire))
+        Timestamp(self.published.load(Ordering::SeqCst))
     }
 
     /// A worker takes part.
@@ -158,7 +158,7 @@ impl Shared {
 
     /// A companion's watermark rose: that of a silent source follows.
     fn follow(&self) {
-        if self.silent.load(Ordering::Acquire) {
+        if self.silent.load(Ordering::SeqCst) {
             self.publish(&self.lock());
             self.announce();
         }
@@ -372,13 +372,14 @@ impl Shared {
         let holding = state.partitions.iter().filter(|partition| partition.holds_back());
         let slowest = holding.map(|partition| partition.carry.watermark.current()).min();
         let silent = slowest.is_none() && state.partitions.iter().any(|at| at.reading == Reading::Idle);
-        self.silent.store(silent, Ordering::Release);
+        self.silent.store(silent, Ordering::SeqCst);
         let reached = match slowest {
             Some(slowest) => slowest,
             None if state.complete && state.partitions.iter().all(Partition::is_finished) => Timestamp::MAX,
             None => self.held_by_nobody(state, silent),
         };
-        self.published.fetch_max(reached.0, Ordering::AcqRel);
+        // One order for this and `silent`: of two sources, one sees what the other has done.
+        self.published.fetch_max(reached.0, Ordering::SeqCst);
         self.metrics
             .watermark
             .store(self.published.load(Ordering::Acquire), Ordering::Relaxed);
@@ -391,11 +392,23 @@ impl Shared {
         }
         // Nothing is held back for what is behind; so the order in which they fell silent does not count.
         let own = state.partitions.iter().map(|at| at.carry.watermark.current()).max();
-        let telling = self.companions().filter(|other| !other.silent.load(Ordering::Acquire));
-        let others = telling.map(|other| other.published()).min();
-        // Companions that have ended say nothing of the present.
-        let others = others.filter(|reached| silent && *reached < Timestamp::MAX);
-        own.max(others).unwrap_or(Timestamp::MIN)
+        if !silent {
+            return own.unwrap_or(Timestamp::MIN);
+        }
+        let others: Vec<_> = self
+            .companions()
+            .map(|other| (other.silent.load(Ordering::SeqCst), other.published()))
+            // Companions that have ended say nothing of the present.
+            .filter(|(_, reached)| *reached < Timestamp::MAX)
+            .collect();
+        let of = |asked: bool| {
+            others
+                .iter()
+                .filter(move |(silent, _)| *silent == asked)
+                .map(|other| other.1)
+        };
+        let followed = of(false).min().or_else(|| of(true).max());
+        own.max(followed).unwrap_or(Timestamp::MIN)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -474,12 +487,10 @@ mod tests {
 
     /// Rows with an event time and a value of the column `wm`.
     fn marked(rows: &[(Option<i64>, Option<i64>)], first: u64) -> Data {
-        let column = |of: fn(&(Option<i64>, Option<i64>)) -> Option<i64>| {
-            let values: Vec<_> = rows.iter().map(of).collect();
-            Some(Column::Timestamp(TimestampMicrosecondArray::from(values)))
-        };
+        let (times, marks): (Vec<_>, Vec<_>) = rows.iter().copied().unzip();
+        let column = |values: Vec<Option<i64>>| Some(Column::Timestamp(TimestampMicrosecondArray::from(values)));
         Data::Rows(Columns {
-            columns: vec![column(|row| row.0), column(|row| row.1)],
+            columns: vec![column(times), column(marks)],
             positions: (first..first + rows.len() as u64).collect(),
             metadata: Vec::new(),
         })
@@ -765,14 +776,14 @@ mod tests {
         assert_eq!(read(&quiet, b, 70, 1), [(70, 80, 1)], "it resumes at this floor");
         read(&busy, a, 90, 2);
         assert_eq!(quiet.published(), Timestamp(80));
-        // Both idle: neither has anything to follow, and both stay.
+        // Both idle: the one behind holds nothing back, whichever was idle first.
         busy.found_nothing(a, true);
         quiet.found_nothing(b, true);
-        assert_eq!((busy.published(), quiet.published()), (Timestamp(90), Timestamp(80)));
+        assert_eq!((busy.published(), quiet.published()), (Timestamp(90), Timestamp(90)));
         busy.complete();
         busy.end(a);
         busy.announce();
-        assert_eq!((busy.published(), quiet.published()), (Timestamp::MAX, Timestamp(80)));
+        assert_eq!((busy.published(), quiet.published()), (Timestamp::MAX, Timestamp(90)));
     }
 
     /// What happens to partitions that fall silent and come back.

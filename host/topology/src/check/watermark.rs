@@ -1,6 +1,7 @@
 //! What a source's watermark follows, and whether something waits for one that may never come.
 
 use wasmill_core::diagnostic::Diagnostic;
+use wasmill_core::id::NodeIndex;
 use wasmill_core::plan::{NodeKind, Plan, WatermarkSpec, WatermarkStrategy};
 use wasmill_core::schema::{DataType, Schema};
 
@@ -54,10 +55,13 @@ impl Checker<'_> {
         })
     }
 
-    /// Warns of sources that never end and have several partitions, where something waits for their watermark: one
-    /// partition in which nothing happens holds all back.
+    /// Warns of sources that never end and have several partitions, or are read together with other sources, where
+    /// something waits for their watermark: one partition in which nothing happens holds all back.
     pub(super) fn held_back(&self, plan: &Plan) {
-        for planned in &plan.nodes {
+        let is_source = |index: &NodeIndex| matches!(plan.node(*index).kind, NodeKind::Source(_));
+        let sources: Vec<NodeIndex> = (0..plan.nodes.len() as u32).map(NodeIndex).filter(is_source).collect();
+        for &index in &sources {
+            let planned = plan.node(index);
             let NodeKind::Source(source) = &planned.kind else {
                 continue;
             };
@@ -67,7 +71,12 @@ impl Checker<'_> {
             }
             let connector = self.world.registry.find_source(&source.connector.name);
             let described = connector.and_then(|found| found.describe(&source.connector.config, &self.folder).ok());
-            let falls_silent = described.is_some_and(|described| !described.bounded && !described.one_partition);
+            let downstream = plan.downstream(index);
+            let alone = !sources
+                .iter()
+                .any(|other| *other != index && !plan.downstream(*other).is_disjoint(&downstream));
+            let falls_silent =
+                described.is_some_and(|described| !described.bounded && !(described.one_partition && alone));
             let waiting = reader_of_time(plan, planned, false).filter(|_| falls_silent);
             let written = self
                 .topology
@@ -85,7 +94,7 @@ impl Checker<'_> {
                     )
                     .at(
                         &node.id_place,
-                        "a partition to which nothing is added holds all others back",
+                        "a partition to which nothing is added holds back all others",
                     )
                     .help(
                         "if one may fall silent, write `idle-after` into its `watermark`, as in `idle-after = \"1m\"`; \

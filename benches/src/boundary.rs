@@ -1,5 +1,7 @@
 //! Crossing the boundary: a plugin's call beside the same work in native Rust, over the same Arrow buffers.
 
+mod keyed;
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
@@ -48,8 +50,13 @@ impl Shape {
     }
 }
 
-/// Runs the bench.
+/// Runs the benches.
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+    transforms(run)?;
+    keyed::run(run)
+}
+
+fn transforms(run: &mut Run<'_>) -> Result<(), Failure> {
     let lines: Vec<_> = Shape::ALL
         .into_iter()
         .flat_map(|shape| [64, 256, 1024, 4096, 8192].map(|rows| (shape, rows)))

@@ -1,9 +1,9 @@
 //! One subtask's guest: its instance, the bounds of each call, and what a failed call becomes.
 //!
-//! An instance lives until a call fails, until its memory has grown past twice what it had after `open` and the largest
-//! batch (some languages leak), or until the subtask ends; where it is asked for, for one call only. A call that asks for
-//! too much memory is repeated once in a fresh instance, since earlier calls may have taken it. One call in many is repeated in a fresh instance, and must
-//! give the same.
+//! An instance lives until a call fails, until its memory has grown past twice what one had after its first call and the
+//! largest batch (some languages leak), or until the subtask ends; where it is asked for, for one call only. A call that
+//! asks for too much memory is repeated once in a fresh instance, since earlier calls may have taken it. One call in many
+//! is repeated in a fresh instance, and must give the same.
 
 use std::sync::Arc;
 
@@ -89,16 +89,18 @@ pub(crate) struct Subtask<G> {
     lines: LineLimiter,
     calls: u64,
     largest_input_bytes: usize,
+    /// The most memory that an instance had after its first call: what the plugin needs, as far as is known.
+    settled_bytes: usize,
     deadline_ticks: u64,
 }
 
 struct Running<G> {
     store: Store<Context>,
     guest: G,
-    /// Linear memory after `open`.
-    opened_bytes: usize,
     /// Whether it has had a call after `open`.
     is_used: bool,
+    /// Whether that call was good, so that its memory is counted in [`Subtask::settled_bytes`].
+    has_settled: bool,
 }
 
 impl<G: Guest> Subtask<G> {
@@ -125,6 +127,7 @@ impl<G: Guest> Subtask<G> {
             running: None,
             calls: 0,
             largest_input_bytes: 0,
+            settled_bytes: 0,
             deadline_ticks,
         }
     }
@@ -220,11 +223,16 @@ impl<G: Guest> Subtask<G> {
         if let Some(node) = &self.spec.node {
             self.shared.metrics.apply(node, &mut running.store.data_mut().metrics);
         }
-        let bound = running
-            .opened_bytes
+        let used_bytes = running.store.data().memory.used_bytes();
+        if !running.has_settled {
+            running.has_settled = true;
+            self.settled_bytes = self.settled_bytes.max(used_bytes);
+        }
+        let bound = self
+            .settled_bytes
             .saturating_mul(2)
             .saturating_add(self.largest_input_bytes);
-        if running.store.data().memory.used_bytes() > bound {
+        if used_bytes > bound {
             self.running = None;
         }
     }
@@ -312,7 +320,6 @@ impl<G: Guest> Subtask<G> {
         if let Some(node) = &self.spec.node {
             self.shared.metrics.declare(node, context.metrics.declared());
         }
-        running.opened_bytes = context.memory.used_bytes();
         Ok(running)
     }
 
@@ -335,8 +342,8 @@ impl<G: Guest> Subtask<G> {
                 Ok(Running {
                     store,
                     guest,
-                    opened_bytes: 0,
                     is_used: false,
+                    has_settled: false,
                 })
             },
         );

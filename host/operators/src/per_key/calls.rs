@@ -138,6 +138,13 @@ impl Calls {
         std::mem::take(&mut self.called) || self.open.len() >= firings
     }
 
+    /// Makes the call that was put together, the last one of a slice.
+    pub(crate) fn end_slice(&mut self, base: &mut Base, out: &mut dyn Emit) -> Result<(), Fault> {
+        let done = self.flush(base, out);
+        self.called = false;
+        done
+    }
+
     /// Removes rows once the calls that need them were made.
     pub(crate) fn forget(&mut self, range: Range) {
         self.gone.push(range);
@@ -235,7 +242,7 @@ impl Calls {
     }
 
     /// Makes the call that was put together.
-    pub(crate) fn flush(&mut self, base: &mut Base, out: &mut dyn Emit) -> Result<(), Fault> {
+    fn flush(&mut self, base: &mut Base, out: &mut dyn Emit) -> Result<(), Fault> {
         if !self.open.is_empty() {
             self.call(base, out)?;
         }

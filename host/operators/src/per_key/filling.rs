@@ -67,11 +67,11 @@ impl Filling {
         }
     }
 
-    /// Emits what has fired.
+    /// Emits what has fired, at the end of a slice.
     pub(crate) fn flush(&mut self, base: &mut Base, out: &mut dyn Emit) -> Result<(), Fault> {
         match self {
             Self::Aggregates(results) => results.flush(base, out),
-            Self::Guest(calls) => calls.flush(base, out),
+            Self::Guest(calls) => calls.end_slice(base, out),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Each rule with a row that would break it.
 
 use wasmill_core::aggregate::Builtin;
+use wasmill_core::batch::Batch;
 use wasmill_core::column::Scalar;
 use wasmill_core::kind::Kind;
+use wasmill_core::operator::{Operator, Step};
 use wasmill_core::plan::{Early, EarlyWhen, Lateness, OnFault};
-use wasmill_core::time::Micros;
+use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::window::{Alignment, Late, WindowSpec, Windows};
 use wasmill_testkit::Row;
 
@@ -356,4 +358,28 @@ fn rows_of_one_place_are_kept_in_the_order_of_their_values_however_they_come() {
     let second = contents(&case, &[b, a.clone(), a]).expect("no fault");
     assert_eq!(first, second);
     assert_eq!(first.0[0].len(), "1,2,1,".len());
+}
+
+#[test]
+fn a_call_of_the_operator_makes_one_call_of_the_guest_and_no_call_is_for_nothing() {
+    let mut case = Case::new(tumbling(10), &[KEY_INT], 0, tell());
+    case.limits.call.firings = 2;
+    case.limits.slice_rows = 2;
+    let mut operator = case.operator();
+    let rows: Vec<Row> = on_time(&[(0, 1), (11, 2), (21, 3), (31, 4), (41, 6)]);
+    let mut out: Vec<(usize, Batch)> = Vec::new();
+    operator
+        .batch(0, super::harness::batch(&rows.iter().collect::<Vec<_>>()), &mut out)
+        .expect("no fault");
+    let mut steps = Vec::new();
+    loop {
+        let before: usize = out.iter().map(|(_, batch)| batch.rows()).sum();
+        let step = operator.watermark(Timestamp::MAX, &mut out).expect("no fault");
+        let after: usize = out.iter().map(|(_, batch)| batch.rows()).sum();
+        steps.push(after - before);
+        if step == Step::Done {
+            break;
+        }
+    }
+    assert_eq!(steps, [2, 2, 1]);
 }

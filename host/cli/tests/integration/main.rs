@@ -13,6 +13,7 @@ mod backpressure;
 mod broken;
 mod closed;
 mod commands;
+mod fed_back;
 mod following;
 mod oracle;
 mod process;

@@ -10,6 +10,7 @@ mod exchange;
 mod failure;
 mod formats;
 mod job;
+mod joins;
 mod null;
 mod pipelines;
 mod prototype;
@@ -86,6 +87,7 @@ const BENCHES: &[Bench] = &[
     formats::encode,
     exchange::run,
     windows::run,
+    joins::run,
     state::run,
     pipelines::run,
     prototype::run,

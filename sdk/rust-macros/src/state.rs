@@ -257,10 +257,10 @@ impl Options {
 
     fn tokens(&self) -> TokenStream {
         fn option<T: quote::ToTokens>(value: Option<&T>) -> TokenStream {
-            match value {
-                Some(value) => quote!(::std::option::Option::Some(#value)),
-                None => quote!(::std::option::Option::None),
-            }
+            value.map_or_else(
+                || quote!(::std::option::Option::None),
+                |value| quote!(::std::option::Option::Some(#value)),
+            )
         }
         let (name, ttl) = (option(self.name.as_ref()), option(self.ttl.as_ref()));
         let version = option(self.version.as_ref());

@@ -75,6 +75,16 @@ plain_value!(Timestamp, Timestamp::eq, |time: Timestamp| wit::Scalar::Timestamp(
     time.as_micros()
 ));
 
+/// Whether two values are the same. What `==` calls goes a byte at a time in Wasm.
+#[inline]
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    a.len() == b.len()
+        && a_words.iter().zip(b_words).all(|(a, b)| word(a) == word(b))
+        && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
+}
+
 impl KeptValue for String {
     type Read<'a> = &'a str;
 
@@ -91,7 +101,7 @@ impl KeptValue for String {
 
     #[inline]
     fn is(&self, read: &str) -> bool {
-        self == read
+        equal(self.as_bytes(), read.as_bytes())
     }
 
     #[inline]
@@ -125,7 +135,7 @@ impl KeptValue for Vec<u8> {
 
     #[inline]
     fn is(&self, read: &[u8]) -> bool {
-        self == read
+        equal(self, read)
     }
 
     #[inline]
@@ -158,7 +168,7 @@ impl KeptValue for Json<String> {
 
     #[inline]
     fn is(&self, read: Json<&str>) -> bool {
-        self.0 == read.0
+        self.0.is(read.0)
     }
 
     #[inline]
@@ -227,4 +237,24 @@ pub type ReadView<'a, T> = <<T as KeptValue>::Read<'a> as InputValue<'a>>::View;
 #[inline]
 pub fn read<T: KeptValue>(view: &ReadView<'_, T>, row: usize) -> T {
     T::own(view.get(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn values_are_equal_when_all_their_bytes_are(bytes in vec(any::<u8>(), 0..40), at in any::<prop::sample::Index>()) {
+            prop_assert!(equal(&bytes, &bytes.clone()));
+            if !bytes.is_empty() {
+                let mut other = bytes.clone();
+                other[at.index(bytes.len())] ^= 1;
+                prop_assert!(!equal(&bytes, &other));
+                prop_assert!(!equal(&bytes, &bytes[1..]));
+            }
+        }
+    }
 }

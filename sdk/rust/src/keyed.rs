@@ -85,7 +85,7 @@ use crate::{
 ///     .with("user", ["ann", "bob", "ann", "ann"])
 ///     .with_event_times([0, 5, 20, 60].map(Timestamp::from_secs));
 /// let mut test = KeyedTest::<Visits>::open(r#"{"seconds":30}"#, &["user"], &[&clicks])?;
-/// test.push(&clicks)?;
+/// test.push(&clicks);
 /// test.watermark(Timestamp::from_secs(70))?;
 /// let visits = Table::new().with("user", ["bob", "ann"]).with("clicks", [1, 2]);
 /// assert_eq!(test.take("out"), visits.with_event_times([35, 50].map(Timestamp::from_secs)));

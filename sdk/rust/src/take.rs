@@ -10,7 +10,9 @@ use crate::{
 pub(crate) fn take(column: &wit::Column, data_type: DataType, rows: &[u32]) -> wit::Column {
     let bits = |bits: &[u8]| {
         let mut taken = BitBuilder::default();
-        rows.iter().for_each(|row| taken.push(bit(bits, *row as usize)));
+        for row in rows {
+            taken.push(bit(bits, *row as usize));
+        }
         taken.into_bytes()
     };
     let (offsets, data) = match data_type {

@@ -1,6 +1,6 @@
 //! The world `keyed`: what an operator says of itself, in which order its rows and timers come, and what it may keep.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use proptest::{collection::vec, prelude::*};
 use wasmill_sdk::{
@@ -103,19 +103,19 @@ fn steps(key: i64, rows: &[(i64, &str, i64, i64)]) -> Table {
 }
 
 fn script(rows: &Table) -> KeyedTest<Script> {
-    KeyedTest::open("{}", &["id"], &[rows]).unwrap()
+    KeyedTest::open("{}", &["id"], &[rows]).expect("the steps fit")
 }
 
 fn check_trace(rows: &[(i64, &str, i64, i64)], watermark: i64, expect: &str) {
     let rows = steps(1, rows);
     let mut test = script(&rows);
-    test.push(&rows).unwrap();
-    test.watermark(at(watermark)).unwrap();
+    test.push(&rows);
+    test.watermark(at(watermark)).expect("the script does not fail");
     assert_eq!(
         test.table("state"),
         Table::new().with("id", [1]).with("trace", [expect])
     );
-    KeyedTest::<Script>::check_cuts("{}", &["id"], &[&rows]).unwrap();
+    KeyedTest::<Script>::check_cuts("{}", &["id"], &[&rows]).expect("the script does not fail");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_timer_is_replaced_and_cancelled_by_its_tag() {
 fn a_timer_in_the_past_is_due_at_once_and_at_the_time_of_the_row() {
     let rows = steps(1, &[(10, "set", 2, 3), (10, "set", 4, 99)]);
     let mut test = script(&rows);
-    test.push(&rows).unwrap();
+    test.push(&rows);
     test.watermark(at(11)).unwrap();
     let seen = Table::new().with("id", [1, 1, 1]).with("what", ["set2", "t2", "set4"]);
     assert_eq!(test.take("out"), seen.with_event_times([10, 10, 10].map(at)));
@@ -172,10 +172,10 @@ fn a_due_timer_of_the_host_is_void_when_a_row_before_it_cancels_or_moves_it() {
     for (what, trace) in [("cancel", "set2 cancel2 "), ("set", "set2 set2 ")] {
         let rows = steps(1, &[(1, "set", 2, 20)]);
         let mut test = script(&rows);
-        test.push(&rows).unwrap();
+        test.push(&rows);
         test.watermark(at(5)).unwrap();
         assert_eq!(test.timers().rows(), 1, "the host has the timer");
-        test.push(&steps(1, &[(10, what, 2, 99)])).unwrap();
+        test.push(&steps(1, &[(10, what, 2, 99)]));
         test.watermark(at(30)).unwrap();
         assert_eq!(test.table("state"), Table::new().with("id", [1]).with("trace", [trace]));
         assert_eq!(test.timers().rows(), usize::from(what == "set"));
@@ -186,9 +186,9 @@ fn a_due_timer_of_the_host_is_void_when_a_row_before_it_cancels_or_moves_it() {
 fn a_timer_that_is_moved_back_into_the_call_is_gone_at_the_host() {
     let rows = steps(1, &[(1, "set", 2, 90)]);
     let mut test = script(&rows);
-    test.push(&rows).unwrap();
+    test.push(&rows);
     test.watermark(at(5)).unwrap();
-    test.push(&steps(1, &[(10, "set", 2, 12)])).unwrap();
+    test.push(&steps(1, &[(10, "set", 2, 12)]));
     test.watermark(at(30)).unwrap();
     assert_eq!(test.timers().rows(), 0);
 }
@@ -197,7 +197,7 @@ fn a_timer_that_is_moved_back_into_the_call_is_gone_at_the_host() {
 fn a_timer_of_processing_time_fires_by_the_clock_only() {
     let rows = steps(1, &[(1, "set", 20, 5)]);
     let mut test = script(&rows);
-    test.push(&rows).unwrap();
+    test.push(&rows);
     test.watermark(at(100)).unwrap();
     let timers = Table::new()
         .with("id", [1])
@@ -216,7 +216,7 @@ fn a_timer_of_processing_time_fires_by_the_clock_only() {
 fn at_the_end_each_timer_fires_once_and_what_is_set_then_is_discarded() {
     let rows = steps(1, &[(1, "set", 1, 50), (2, "set", 20, 60)]);
     let mut test = script(&rows);
-    test.push(&rows).unwrap();
+    test.push(&rows);
     test.end().unwrap();
     let trace = Table::new().with("id", [1]).with("trace", ["set1 set20 t1 t20 "]);
     assert_eq!(test.table("state"), trace);
@@ -227,7 +227,7 @@ fn at_the_end_each_timer_fires_once_and_what_is_set_then_is_discarded() {
 fn a_rejected_row_is_named_with_its_message() {
     let rows = steps(1, &[(1, "jump", 0, 0), (2, "set", 2, 9)]);
     let mut test = script(&rows);
-    test.push(&rows).unwrap();
+    test.push(&rows);
     test.watermark(at(3)).unwrap();
     assert_eq!(test.rejects(), [(at(1), "`jump` is no step".to_owned())]);
     assert_eq!(test.take("out").rows(), 1);
@@ -238,7 +238,7 @@ fn a_late_row_is_not_handed_on() {
     let rows = steps(1, &[(1, "set", 2, 9), (8, "set", 2, 9)]);
     let mut test = script(&rows);
     test.watermark(at(5)).unwrap();
-    test.push(&rows).unwrap();
+    test.push(&rows);
     test.end().unwrap();
     assert_eq!(test.late(), 1);
 }
@@ -252,7 +252,7 @@ fn oracle(rows: &[(i64, &str, i64, i64)], until: i64) -> (String, BTreeMap<i64, 
             && due <= before
         {
             timers.remove(&number);
-            trace.push_str(&format!("t{number} "));
+            write!(trace, "t{number} ").expect("a string takes what is written to it");
             if number % 2 == 1 {
                 timers.insert(number + 1, due + 1);
             }
@@ -260,7 +260,7 @@ fn oracle(rows: &[(i64, &str, i64, i64)], until: i64) -> (String, BTreeMap<i64, 
     };
     for (time, what, number, due) in rows.iter().filter(|row| row.0 < until) {
         fire(*time, &mut trace, &mut timers);
-        trace.push_str(&format!("{what}{number} "));
+        write!(trace, "{what}{number} ").expect("a string takes what is written to it");
         if *what == "set" {
             timers.insert(*number, *due.max(time));
         } else {
@@ -287,10 +287,10 @@ proptest! {
         cuts.sort_unstable();
         cuts.push(45);
         let mut whole = script(&table);
-        whole.push(&table).unwrap();
+        whole.push(&table);
         whole.watermark(at(45)).unwrap();
         let mut cut = script(&table);
-        cut.push(&table).unwrap();
+        cut.push(&table);
         for to in cuts {
             cut.watermark(at(to)).unwrap();
         }
@@ -351,7 +351,7 @@ struct Beyond {
 
 #[derive(Outputs)]
 struct Ports {
-    readings: Keep,
+    all: Keep,
     beyond: WithKey<Beyond>,
     limits: Changelog<WithKey<NewLimit>>,
 }
@@ -395,6 +395,7 @@ impl Keyed for Limits {
 
     fn row(&self, key: &Sensor<'_>, memory: &mut Memory, event: Event, cx: &mut Context<Self>) -> Result<(), Reject> {
         self.rows.add(1.0);
+        cx.out.all.keep();
         let value = match event {
             Event::Reading(reading) => reading.value,
             Event::Limit(Limit { limit }) => {
@@ -484,8 +485,8 @@ fn tables_of_every_kind_keep_what_they_are_given() {
     ]);
     let limits = wide(&[(1, "a", 0, Some(10)), (5, "a", 0, Some(12)), (6, "b", 0, None)]);
     let mut test = KeyedTest::<Limits>::open("{}", &["sensor"], &[&values, &limits]).unwrap();
-    test.push_to(0, &values).unwrap();
-    test.push_to(1, &limits).unwrap();
+    test.push_to(0, &values);
+    test.push_to(1, &limits);
     test.watermark(at(7)).unwrap();
     assert_eq!(test.metric("rows"), Some(7.0));
     assert_eq!(
@@ -516,6 +517,16 @@ fn tables_of_every_kind_keep_what_they_are_given() {
         .with("by", [10, 20])
         .with("count", [1, 2]);
     assert_eq!(test.take("beyond"), beyond.with_event_times([4, 5].map(at)));
+    let all = wide(&[
+        (1, "a", 0, Some(10)),
+        (2, "a", 5, None),
+        (3, "b", 9, None),
+        (4, "a", 20, None),
+        (5, "a", 30, None),
+        (5, "a", 0, Some(12)),
+        (6, "b", 0, None),
+    ]);
+    assert_eq!(test.take("all"), all);
     let changes = Table::new()
         .with("sensor", ["a", "a", "a"])
         .with("limit", [10, 10, 12])
@@ -529,8 +540,8 @@ fn state_goes_when_its_key_had_no_row_for_so_long() {
     let values = wide(&[(2, "a", 50, None), (11, "a", 51, None), (21, "a", 52, None)]);
     let limits = wide(&[(1, "a", 0, Some(10))]);
     let mut test = KeyedTest::<Limits>::open("{}", &["sensor"], &[&values, &limits]).unwrap();
-    test.push_to(0, &values).unwrap();
-    test.push_to(1, &limits).unwrap();
+    test.push_to(0, &values);
+    test.push_to(1, &limits);
     test.watermark(at(30)).unwrap();
     let beyond = Table::new()
         .with("sensor", ["a", "a", "a"])
@@ -549,8 +560,8 @@ fn a_ttl_can_follow_from_the_configuration() {
     let limits = wide(&[(1, "a", 0, Some(10))]);
     let config = r#"{"keep-seconds":5}"#;
     let mut test = KeyedTest::<Limits>::open(config, &["sensor"], &[&values, &limits]).unwrap();
-    test.push_to(0, &values).unwrap();
-    test.push_to(1, &limits).unwrap();
+    test.push_to(0, &values);
+    test.push_to(1, &limits);
     test.watermark(at(30)).unwrap();
     assert_eq!(test.take("beyond").rows(), 1);
 }
@@ -605,7 +616,7 @@ impl Keyed for NoRow {
 fn a_timer_has_no_columns_of_an_input_row_to_pass_on() {
     let rows = readings(&[(1, "a", 1)]);
     let mut test = KeyedTest::<NoRow>::open("{}", &["sensor"], &[&rows]).unwrap();
-    test.push(&rows).unwrap();
+    test.push(&rows);
     let failure = test.watermark(at(2)).unwrap_err();
     assert_eq!(
         failure.to_string(),
@@ -685,7 +696,7 @@ proptest! {
             told.push(expect.range((name.clone(), *number)..).count().to_string());
         }
         let mut test = KeyedTest::<Sorted>::open("{}", &[], &[&table]).unwrap();
-        test.push(&table).unwrap();
+        test.push(&table);
         test.watermark(at(100)).unwrap();
         let kept = Table::new()
             .with("key_0", expect.iter().map(|(name, _)| name.as_str()))

@@ -1,5 +1,7 @@
 //! The world `window`: whole windows, windows in parts, and what an operator may not be.
 
+use std::fmt::Write;
+
 use proptest::{collection::vec, option, prelude::*};
 use wasmill_sdk::{
     prelude::*,
@@ -44,7 +46,8 @@ impl Windowed for Tell {
         let mut told = format!("{}:", rows.len());
         for row in rows {
             let Json(json) = row.json;
-            told.push_str(&format!(
+            write!(
+                told,
                 " {} {:?} {} {:?} {:?} {json} {}",
                 row.boolean,
                 row.int64,
@@ -52,7 +55,8 @@ impl Windowed for Tell {
                 row.utf8,
                 row.binary,
                 row.at.as_micros()
-            ));
+            )
+            .expect("a string takes what is written to it");
         }
         out.emit(Told {
             start: firing.window.start,

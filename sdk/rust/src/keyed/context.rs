@@ -73,6 +73,7 @@ impl<T: Keyed> Context<T> {
     ///
     /// It fires once event time, or for a timer of processing time the machine's, has come to `at`; before rows of that
     /// time. A time before that of the row or timer that is handled becomes that time.
+    #[expect(clippy::needless_pass_by_value, reason = "it reads `set_timer(Timer::Clear, at)`")]
     pub fn set_timer(&mut self, timer: T::Timer, at: Timestamp) {
         let id = timer.id();
         let event = T::Timer::KINDS[id.0 as usize].event;
@@ -80,6 +81,7 @@ impl<T: Keyed> Context<T> {
     }
 
     /// Cancels a timer of the key. One that is not set is passed over.
+    #[expect(clippy::needless_pass_by_value, reason = "it reads `cancel_timer(Timer::Clear)`")]
     pub fn cancel_timer(&mut self, timer: T::Timer) {
         self.timers.cancel(timer.id());
     }
@@ -97,7 +99,9 @@ impl<T: Keyed> Context<T> {
     }
 
     pub(super) fn begin_key(&mut self, until: i64) {
-        self.timers.begin(until);
+        if !T::Timer::KINDS.is_empty() {
+            self.timers.begin(until);
+        }
     }
 
     /// What is handled next: where its outputs come from, its time, and event time as it stands then.
@@ -121,7 +125,9 @@ impl<T: Keyed> Context<T> {
 
     #[inline]
     pub(super) fn end_key(&mut self, key: u32, changes: &mut Changes) {
-        self.timers.end(key, changes);
+        if !T::Timer::KINDS.is_empty() {
+            self.timers.end(key, changes);
+        }
     }
 }
 

@@ -151,8 +151,12 @@ impl<T: KeyedOperator> Opened<T> {
         let keys = sequence.keys()?;
         let key_batch = schema::key_columns(&self.key, call.keys, keys)?;
         let key_views = <T::Key<'_> as Key<'_>>::views(&key_batch)?;
-        let kinds: Vec<Vec<u8>> = call.inputs.iter().map(|input| input.kinds.clone()).collect();
-        let inputs: Vec<RawBatch> = call.inputs.into_iter().map(RawBatch::new).collect();
+        let mut batches = call.inputs;
+        let kinds: Vec<Vec<u8>> = batches
+            .iter_mut()
+            .map(|input| std::mem::take(&mut input.kinds))
+            .collect();
+        let inputs: Vec<RawBatch> = batches.into_iter().map(RawBatch::new).collect();
         let input_views = <T::Input<'_> as Inputs<'_>>::views(&inputs)?;
         let times = inputs
             .iter()

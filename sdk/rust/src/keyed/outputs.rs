@@ -145,18 +145,15 @@ impl Sources<'_> {
             if of != key {
                 (key, wave) = (of, 0);
             }
-            match waves[wave.min(waves.len())..]
-                .iter()
-                .position(|wave| wave.class == class)
-            {
-                Some(further) => wave += further,
-                None => {
-                    wave = waves.len();
-                    waves.push(Wave {
-                        class,
-                        rows: Vec::new(),
-                    });
-                }
+            let later = waves[wave.min(waves.len())..].iter();
+            if let Some(further) = later.map(|wave| wave.class).position(|of| of == class) {
+                wave += further;
+            } else {
+                wave = waves.len();
+                waves.push(Wave {
+                    class,
+                    rows: Vec::new(),
+                });
             }
             waves[wave].rows.push(row);
         }

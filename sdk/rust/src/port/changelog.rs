@@ -111,7 +111,7 @@ impl<S: Shape> EmitPort for WithKey<S> {
 /// let times = [1, 2, 3].map(Timestamp::from_secs);
 /// let readings = Table::new().with("sensor", [7, 7, 7]).with("value", [5, 4, 6]).with_event_times(times);
 /// let mut test = KeyedTest::<Max>::open("{}", &["sensor"], &[&readings])?;
-/// test.push(&readings)?;
+/// test.push(&readings);
 /// test.end()?;
 /// let expect = Table::new()
 ///     .with("sensor", [7, 7, 7])

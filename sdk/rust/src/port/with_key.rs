@@ -44,7 +44,7 @@ use crate::{
 /// let times = [1, 2].map(Timestamp::from_secs);
 /// let events = Table::new().with("user", ["ann", "ann"]).with_event_times(times);
 /// let mut test = KeyedTest::<CountEvents>::open("{}", &["user"], &[&events])?;
-/// test.push(&events)?;
+/// test.push(&events);
 /// test.end()?;
 /// let counts = Table::new().with("user", ["ann", "ann"]).with("count", [1, 2]);
 /// assert_eq!(test.take("out"), counts.with_event_times(times));

@@ -59,7 +59,7 @@ use crate::{
 /// let readings = Table::new().with("value", [1.0, 2.0, 3.0, 7.0]);
 /// let readings = readings.with_event_times([1, 2, 3, 4].map(Timestamp::from_secs));
 /// let mut test = KeyedTest::<Smooth>::open("{}", &[], &[&readings])?;
-/// test.push(&readings)?;
+/// test.push(&readings);
 /// test.end()?;
 /// let means = Table::new().with("mean", [1.0, 1.5, 2.0, 4.0]);
 /// assert_eq!(test.take("out"), means.with_event_times([1, 2, 3, 4].map(Timestamp::from_secs)));
@@ -99,6 +99,7 @@ impl<R: StateRow> fmt::Debug for List<R> {
 
 impl<R: StateRow> List<R> {
     /// Appends a row, without reading the list.
+    #[expect(clippy::needless_pass_by_value, reason = "as in `Vec`")]
     pub fn push(&mut self, row: R) {
         let pending = self.pending.get_mut();
         buffer::push(&mut pending.keys, self.key);
@@ -239,7 +240,7 @@ impl<R: StateRow> StateTable for List<R> {
         }
     }
 
-    fn begin<'a>(_number: u32, _given: &mut Given<'a>) -> Result<(), Failure> {
+    fn begin(_number: u32, _given: &mut Given<'_>) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -26,6 +26,7 @@ use crate::{
             `#[derive(State, Default, PartialEq, Eq, PartialOrd, Ord)]`; a float has no order: scale it to an `i64`"
 )]
 pub trait SortKey: StateRow + Ord {}
+#[diagnostic::do_not_recommend]
 impl<K: StateRow + Ord> SortKey for K {}
 
 /// A sorted map for each key, as a [`BTreeMap`](std::collections::BTreeMap).
@@ -75,7 +76,7 @@ impl<K: StateRow + Ord> SortKey for K {}
 ///     .with("amount", [5, 5, 0])
 ///     .with_event_times(times);
 /// let mut test = KeyedTest::<Book>::open("{}", &["symbol"], &[&orders])?;
-/// test.push(&orders)?;
+/// test.push(&orders);
 /// test.end()?;
 /// let best = Table::new().with("symbol", ["X", "X", "X"]).with("best", [10, 12, 10]);
 /// assert_eq!(test.take("out"), best.with_event_times(times));
@@ -138,6 +139,7 @@ impl<K: SortKey, V: StateRow> Map<K, V> {
     }
 
     /// Puts a value at a key, in the place of the one that may be there. Nothing is read.
+    #[expect(clippy::needless_pass_by_value, reason = "as in `BTreeMap`")]
     pub fn insert(&mut self, at: K, value: V) {
         self.write(&at, Some(&value));
     }
@@ -373,7 +375,7 @@ impl<K: SortKey, V: StateRow> StateTable for Map<K, V> {
         }
     }
 
-    fn begin<'a>(_number: u32, _given: &mut Given<'a>) -> Result<(), Failure> {
+    fn begin(_number: u32, _given: &mut Given<'_>) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -54,7 +54,7 @@ use crate::{
 ///
 /// let lines = Table::new().with("line", ["a", "abc", "ab"]).with_event_times([1, 2, 3].map(Timestamp::from_secs));
 /// let mut test = KeyedTest::<Records>::open("{}", &[], &[&lines])?;
-/// test.push(&lines)?;
+/// test.push(&lines);
 /// test.end()?;
 /// assert_eq!(test.table("longest"), Table::new().with("value", ["abc"]));
 /// # Ok::<(), Failure>(())
@@ -153,7 +153,7 @@ impl<R: StateRow> StateTable for OnDemand<R> {
         }
     }
 
-    fn begin<'a>(_number: u32, _given: &mut Given<'a>) -> Result<(), Failure> {
+    fn begin(_number: u32, _given: &mut Given<'_>) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -93,6 +93,9 @@ impl<R: StateRow> StateTable for R {
             buffer::push(&mut call.cleared, key);
             return;
         }
+        if call.updated.is_empty() {
+            call.updated.reserve((call.keys - key as usize) * size_of::<u32>());
+        }
         buffer::push(&mut call.updated, key);
         self.store(&mut call.builders);
         for (changed, differs) in call.changed.iter_mut().zip(&call.differing) {

@@ -76,7 +76,7 @@ use store::Store;
 ///     .with("value", [1, 2, 3])
 ///     .with_event_times([at(0), at(10), at(50)]);
 /// let mut test = KeyedTest::<Watch>::open("{}", &["sensor"], &[&readings])?;
-/// test.push(&readings)?;
+/// test.push(&readings);
 /// test.watermark(at(80))?;
 /// let silence = Table::new().with("sensor", ["b"]).with("last", [2]);
 /// assert_eq!(test.take("out"), silence.with_event_times([at(70)]));
@@ -198,27 +198,19 @@ impl<T: KeyedOperator> KeyedTest<T> {
     /// Gives rows to the first input. They need event times; they wait for the watermark. A row before the watermark is
     /// late, and counted.
     ///
-    /// # Errors
-    ///
-    /// None so far: the operator is called when the watermark comes.
-    ///
     /// # Panics
     ///
     /// When the table has other columns than the one that the operator was opened for, or no event times.
-    pub fn push(&mut self, rows: &Table) -> Result<(), Failure> {
-        self.push_to(0, rows)
+    pub fn push(&mut self, rows: &Table) {
+        self.push_to(0, rows);
     }
 
     /// Gives rows to the input of this number.
     ///
-    /// # Errors
-    ///
-    /// As [`push`](Self::push).
-    ///
     /// # Panics
     ///
     /// As [`push`](Self::push), and when there is no such input.
-    pub fn push_to(&mut self, input: usize, rows: &Table) -> Result<(), Failure> {
+    pub fn push_to(&mut self, input: usize, rows: &Table) {
         let of = &self.inputs[input];
         assert_eq!(rows.schema(), of.schema, "the operator was opened for other columns");
         let times = rows.event_times().expect("rows of a keyed operator need event times");
@@ -232,7 +224,6 @@ impl<T: KeyedOperator> KeyedTest<T> {
             key.rows.insert((time, input, self.pushed), rows.select([row]));
             self.pushed += 1;
         }
-        Ok(())
     }
 
     /// The watermark comes to this time: the rows before it and the timers up to it are handled.
@@ -383,8 +374,8 @@ impl<T: KeyedOperator> KeyedTest<T> {
         let mut cut = Self::open(config, key, inputs)?;
         let mut times = BTreeSet::new();
         for (input, rows) in inputs.iter().enumerate() {
-            whole.push_to(input, rows)?;
-            cut.push_to(input, rows)?;
+            whole.push_to(input, rows);
+            cut.push_to(input, rows);
             let of = rows.event_times().unwrap_or_default();
             times.extend(of.iter().flat_map(|time| [*time, time.saturating_add_micros(1)]));
         }

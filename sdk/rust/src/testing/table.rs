@@ -80,9 +80,10 @@ impl Ord for Cell {
 pub(super) type Cells = Vec<Option<Cell>>;
 
 /// The columns of these rows.
-pub(super) fn encode<'a>(fields: &[wit::Field], rows: impl Iterator<Item = &'a Cells> + Clone) -> Vec<wit::Column> {
+pub(super) fn encode<'a>(fields: &[wit::Field], rows: impl IntoIterator<Item = &'a Cells>) -> Vec<wit::Column> {
+    let rows: Vec<&Cells> = rows.into_iter().collect();
     let column = |(at, field): (usize, &wit::Field)| {
-        Column::of(field, rows.clone().map(|row| row[at].clone()).collect()).encode()
+        Column::of(field, rows.iter().map(|row| row[at].clone()).collect()).encode()
     };
     fields.iter().enumerate().map(column).collect()
 }
@@ -207,8 +208,10 @@ impl Table {
     pub fn select(&self, rows: impl IntoIterator<Item = usize>) -> Self {
         let rows: Vec<usize> = rows.into_iter().collect();
         let take = |column: &Column| Column {
+            name: column.name.clone(),
+            data_type: column.data_type,
+            nullable: column.nullable,
             cells: rows.iter().map(|row| column.cells[*row].clone()).collect(),
-            ..column.clone()
         };
         Self {
             rows: rows.len(),

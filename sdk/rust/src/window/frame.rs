@@ -107,7 +107,9 @@ mod tests {
         #[test]
         fn what_is_carried_is_read_as_it_was_written(batches in batches()) {
             let mut bytes = Vec::new();
-            batches.iter().for_each(|batch| encode(batch, &mut bytes));
+            for batch in &batches {
+                encode(batch, &mut bytes);
+            }
             prop_assert_eq!(decode(&bytes).unwrap(), batches);
         }
 

@@ -50,6 +50,9 @@ enum What {
 
 type Event = (i64, What);
 
+/// What an output row comes from: its time, its key, and the input and row of its batch.
+type Origin = (i64, usize, Option<(usize, usize)>);
+
 /// The events of a key in one call.
 struct Part {
     key: Cells,
@@ -81,7 +84,9 @@ impl<T: KeyedOperator> KeyedTest<T> {
     pub(super) fn expire(&mut self) {
         let watermark = self.watermark;
         let keys: Vec<Cells> = self.keys.keys().cloned().collect();
-        keys.iter().for_each(|key| self.forget(key, watermark));
+        for key in &keys {
+            self.forget(key, watermark);
+        }
     }
 
     /// Up to where a key's timers are handed on.
@@ -251,7 +256,7 @@ impl<T: KeyedOperator> KeyedTest<T> {
         })?;
         self.consume(parts);
         self.apply(mode, parts, &outputs);
-        for output in outputs.outputs {
+        for output in &outputs.outputs {
             self.emit(parts, &origins, &batches, output);
         }
         for reject in outputs.rejects {
@@ -323,15 +328,9 @@ impl<T: KeyedOperator> KeyedTest<T> {
         }
     }
 
-    fn emit(
-        &mut self,
-        parts: &[Part],
-        origins: &[(i64, usize, Option<(usize, usize)>)],
-        batches: &[Table],
-        output: keyed::Output,
-    ) {
+    fn emit(&mut self, parts: &[Part], origins: &[Origin], batches: &[Table], output: &keyed::Output) {
         let port = &self.description.outputs[output.port as usize];
-        let from: Vec<(i64, usize, Option<(usize, usize)>)> = match &output.origins {
+        let from: Vec<Origin> = match &output.origins {
             keyed::Origins::Events(events) => {
                 let events = numbers::<u32>(events);
                 events.iter().map(|event| origins[*event as usize]).collect()

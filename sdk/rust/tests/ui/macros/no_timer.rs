@@ -1,0 +1,6 @@
+use wasmill_sdk::prelude::*;
+
+#[derive(Timers)]
+enum Timer {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use wasmill_sdk::prelude::*;
+
+#[derive(State, Default)]
+struct Nothing;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use wasmill_sdk::prelude::*;
+
+#[derive(Timers)]
+struct Timer;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use wasmill_sdk::prelude::*;
+
+#[keyed]
+struct Count;
+
+fn main() {}

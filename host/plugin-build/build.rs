@@ -15,10 +15,16 @@ const PARTS: [&str; 3] = ["Cargo.toml", "src", "wit"];
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "Cargo tells a build script its folder in the environment only"
+    reason = "Cargo tells a build script its folders in the environment only"
 )]
+fn folder(variable: &str) -> PathBuf {
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .expect("Cargo sets the folders of a build script")
+}
+
 fn main() -> io::Result<()> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = folder("CARGO_MANIFEST_DIR");
     let mut code = String::from("pub(crate) const FILES: &[(&str, &str)] = &[\n");
     for (name, folder) in CRATES {
         for part in PARTS {
@@ -37,10 +43,7 @@ fn main() -> io::Result<()> {
         }
     }
     code.push_str("];\n");
-    let folder = std::env::var_os("OUT_DIR")
-        .map(PathBuf::from)
-        .expect("Cargo sets OUT_DIR");
-    fs::write(folder.join("sdk.rs"), code)
+    fs::write(folder("OUT_DIR").join("sdk.rs"), code)
 }
 
 fn collect(path: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {

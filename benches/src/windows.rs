@@ -99,14 +99,14 @@ fn by_panes(run: &mut Run<'_>) -> Result<(), Failure> {
                     operator(of_panes(panes), &batches).ok(),
                     Some(expected),
                     "the same again"
-                )
+                );
             },
             || {
                 assert_eq!(
                     operator(of_panes(1), &batches).ok(),
                     Some(expected_of_one),
                     "the same again"
-                )
+                );
             },
         );
         run.report.add(&line(panes), &measured, Budget::Ratio(PANES_RATIO_MAX));

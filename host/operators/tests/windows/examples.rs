@@ -330,11 +330,11 @@ fn panes_of_few_rows_take_little_room_whatever_the_number_of_keys() {
         );
     }
     let pane = (operator.size_bytes() - before) / PANES as usize;
-    assert!(pane < 2_048, "{pane} bytes a pane of two rows");
+    assert!(pane < 1_024, "{pane} bytes a pane of two rows");
     // A window of all of them is put together from the tree, which has about as many parts as there are panes.
     while operator.watermark(Timestamp(PANES), &mut out).expect("no fault") == wasmill_core::operator::Step::More {}
     let pane = (operator.size_bytes() - before) / PANES as usize;
-    assert!(pane < 16_384, "{pane} bytes a pane of two rows with the tree");
+    assert!(pane < 8_192, "{pane} bytes a pane of two rows with the tree");
 }
 
 #[test]

@@ -10,13 +10,13 @@ use wasmill_core::kind::Kind;
 use wasmill_core::operator::{Operator, Step};
 use wasmill_core::plan::{Early, EarlyWhen, LateResults, Lateness};
 use wasmill_core::time::{Micros, Timestamp};
-use wasmill_testkit::partitions::{Event, Partition, read};
+use wasmill_testkit::partitions::{Event, Partition, read, read_idling};
 use wasmill_testkit::windows::Windows;
 use wasmill_testkit::{Row, aggregates};
 
 use super::harness::{Case, Cuts, Emitted, INT, KEY_INT, KEY_TEXT, batch, canonical, emitted, moved, run};
 use super::plugins;
-use super::properties::{check_moves, choose, coin, partitions, windows};
+use super::properties::{check_moves, choose, coin, idle, partitions, windows};
 
 /// A window of a key: its end, its beginning, the key in canonical bytes.
 type KeyWindow = (i64, i64, Vec<u8>);
@@ -195,12 +195,13 @@ proptest! {
     fn results_at_other_times_are_those_of_a_calculation_step_by_step(
         parts in partitions(1), windows in windows(), count in 0..4_u64, retracting: bool, immediate: bool, best_effort: bool,
         keyed: bool, order in proptest::collection::vec(0..8_usize, 1..60),
-        batch in proptest::collection::vec(any::<bool>(), 1..30), slice_rows in 1..9_usize,
+        batch in proptest::collection::vec(any::<bool>(), 1..30), slice_rows in 1..9_usize, idle in idle(),
     ) {
         let key = if keyed { vec![KEY_TEXT] } else { vec![] };
         let mut case = live(windows, &key, count, retracting, immediate, best_effort);
         case.slice_rows = slice_rows;
-        let (rows, events) = read(&parts, choose(&order));
+        let mut idle = coin(&idle);
+        let (rows, events) = read_idling(&parts, choose(&order), |_| idle());
         let mut cuts = Cuts { batch: &mut coin(&batch), watermark: &mut || true, filtered: &mut || false };
         let found = run(&case, &rows, &events, &mut cuts).expect("no fault");
         let results: Vec<Told> = found.results.iter().map(told).collect();

@@ -5,7 +5,7 @@ use wasmill_core::aggregate::Builtin;
 use wasmill_core::column::Scalar;
 use wasmill_core::key;
 use wasmill_testkit::Row;
-use wasmill_testkit::partitions::{Event, Partition, read};
+use wasmill_testkit::partitions::{Event, Partition, read, read_idling};
 use wasmill_testkit::windows::Windows;
 
 use super::harness::{
@@ -100,6 +100,11 @@ fn exact_aggregates() -> Vec<Builtin> {
     ]
 }
 
+/// Whether partitions are idle, one after the other: never, or at times.
+pub(super) fn idle() -> impl Strategy<Value = Vec<bool>> {
+    prop_oneof![Just(vec![false]), proptest::collection::vec(any::<bool>(), 1..30)]
+}
+
 /// Bits for decisions, again and again.
 pub(super) fn coin(bits: &[bool]) -> impl FnMut() -> bool {
     let mut at = 0;
@@ -176,12 +181,13 @@ proptest! {
         order in proptest::collection::vec(0..8_usize, 1..60),
         batch in proptest::collection::vec(any::<bool>(), 1..30),
         watermark in proptest::collection::vec(any::<bool>(), 1..30),
-        filtered in any::<bool>(), slice_rows in 1..9_usize, pane: bool,
+        filtered in any::<bool>(), slice_rows in 1..9_usize, pane: bool, idle in idle(),
     ) {
         let mut case = Case::new(windows, &key, &exact_aggregates());
         case.slice_rows = slice_rows;
         case.pane = pane;
-        let (rows, events) = read(&parts, choose(&order));
+        let mut idle = coin(&idle);
+        let (rows, events) = read_idling(&parts, choose(&order), |_| idle());
         let (results, late) = expected(&case, &rows);
         let mut cuts = Cuts { batch: &mut coin(&batch), watermark: &mut coin(&watermark), filtered: &mut || filtered };
         let found = run(&case, &rows, &events, &mut cuts).expect("no fault");

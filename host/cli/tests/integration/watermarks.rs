@@ -215,3 +215,46 @@ fn a_window_in_processing_time_closes_although_nothing_more_comes() {
         running.finish().expect_code(130);
     }
 }
+
+#[test]
+fn a_source_that_falls_silent_does_not_hold_back_what_reads_it_with_another() {
+    let source = |id: &str, idle: &str| {
+        format!(
+            r#"
+            [[source]]
+            id = "{id}"
+            connector = "file"
+            path = "input/{id}.jsonl"
+            follow = true
+            watermark = {{ strategy = "monotonic"{idle} }}
+            {SCHEMA}
+            "#
+        )
+    };
+    let sandbox = counting(&format!(
+        r#"
+        {}
+        {}
+
+        [[operator]]
+        id = "rows"
+        type = "union"
+        input = ["busy", "silent"]
+        "#,
+        source("busy", ""),
+        source("silent", ", idle-after = \"100ms\"")
+    ));
+    sandbox.write("input/busy.jsonl", "{\"t\": 1}\n{\"t\": 31}\n");
+    sandbox.write("input/silent.jsonl", "{\"t\": 2}\n");
+    let mut running = sandbox.run().workers(2).start();
+    let lines = running.lines();
+    lines.expect(&["window_start,window_end,rows"]);
+    lines.expect(&[&count(0, 10, 2)]);
+    // The floor is 31, so 12 is late.
+    append(&sandbox, "input/silent.jsonl", "{\"t\": 12}\n{\"t\": 33}\n");
+    append(&sandbox, "input/busy.jsonl", "{\"t\": 45}\n");
+    lines.expect(&[&count(30, 40, 2)]);
+    running.signal(Signal::INT);
+    let summary = running.finish().expect_code(130).summary();
+    assert_eq!(summary["operators"]["counts"]["late"], 1);
+}

@@ -109,7 +109,7 @@ fn by_hand(size: usize, folder: &Path) -> Result<PathBuf, Failure> {
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(|error| made(&error))?;
     let component = ComponentEncoder::default()
         .module(&module)
-        .and_then(|encoder| encoder.encode())
+        .and_then(ComponentEncoder::encode)
         .map_err(|error| made(&error))?;
     let path = folder.join("keyed.wasm");
     std::fs::write(&path, component)?;

@@ -241,7 +241,7 @@ mod tests {
     fn check(rows: &[(i64, i64, i64, Option<&str>)], told: &[Told<'_>]) -> KeyedTest<Alerts> {
         let rows = seconds(rows);
         let mut test = KeyedTest::<Alerts>::open(CONFIG, &["host"], &[&rows]).unwrap();
-        test.push(&rows).unwrap();
+        test.push(&rows);
         test.watermark(at(100)).unwrap();
         let times = told.iter().map(|row| match row.1 {
             "changed" => at(row.0).saturating_sub_micros(1),

@@ -49,7 +49,7 @@ mod tests {
         let rows = Table::new().with("key", [7, 8, 7]).with_event_times(times);
         for (config, emitted) in [("{}", 0), (r#"{"emit":true}"#, 3)] {
             let mut test = KeyedTest::<BenchCounter>::open(config, &["key"], &[&rows]).unwrap();
-            test.push(&rows).unwrap();
+            test.push(&rows);
             test.watermark(Timestamp::from_secs(9)).unwrap();
             assert_eq!(
                 test.table("state"),

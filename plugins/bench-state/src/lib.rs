@@ -94,7 +94,7 @@ mod tests {
         for (shape, rest) in [("counter", [[0_u8; 92], [0; 92]]), ("copy", [[2; 92], [1; 92]])] {
             let config = format!(r#"{{"shape":"{shape}","size":100}}"#);
             let mut test = KeyedTest::<BenchState>::open(&config, &["key"], &[&rows]).unwrap();
-            test.push(&rows).unwrap();
+            test.push(&rows);
             test.watermark(Timestamp::from_secs(9)).unwrap();
             let expect = Table::new().with("key", [7, 8]).with("count", [2, 1]);
             assert_eq!(test.table("state"), expect.with("rest", rest.map(Vec::from)));

@@ -198,7 +198,7 @@ mod tests {
     fn scored(metric: &str, values: &[f64]) -> KeyedTest<RobustScore> {
         let rows = readings(metric, values);
         let mut test = KeyedTest::open(CONFIG, &KEY, &[&rows]).unwrap();
-        test.push(&rows).unwrap();
+        test.push(&rows);
         test.watermark(Timestamp::from_secs(100)).unwrap();
         KeyedTest::<RobustScore>::check_cuts(CONFIG, &KEY, &[&rows]).unwrap();
         test

@@ -79,6 +79,9 @@ pub struct Workshop<'a> {
     pub tables: &'a BTreeMap<NodeId, Arc<SharedTable>>,
 }
 
+/// Global windows whose result comes at the end of input.
+const ALL_ROWS: Windows = Windows::Global { trigger: None };
+
 /// How far the output's watermark of a node stays behind its input's.
 pub fn lag(node: &Node) -> Micros {
     match &node.kind {
@@ -88,6 +91,9 @@ pub fn lag(node: &Node) -> Micros {
             .as_ref()
             .map_or(Micros::ZERO, |retime| retime.lag),
         NodeKind::Join(join) => join.lag(),
+        // Its only result, at the end of input, stands at its last row: nothing downstream may have passed that.
+        NodeKind::Window(window) if window.frame.windows == ALL_ROWS => Micros(u64::MAX),
+        NodeKind::Content(content) if content.frame.windows == ALL_ROWS => Micros(u64::MAX),
         _ => Micros::ZERO,
     }
 }

@@ -47,11 +47,19 @@ pub(crate) struct World<'a> {
     pub(crate) describer: &'a dyn Describer,
     pub(crate) folder: &'a Path,
     pub(crate) problems: &'a Problems,
+    /// Which streams are looked at besides, by name; `None` for a topology that runs.
+    pub(crate) looks_at: Option<&'a dyn Fn(&str) -> bool>,
+}
+
+impl World<'_> {
+    fn looks_at(&self, stream: &str) -> bool {
+        self.looks_at.is_some_and(|looks_at| looks_at(stream))
+    }
 }
 
 /// Checks a topology. `None` after an error.
 pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Option<Plan> {
-    let wiring = wiring::wire(topology, world.problems);
+    let wiring = wiring::wire(topology, world.looks_at.is_none(), world.problems);
     let mut checker = Checker {
         topology,
         world,
@@ -81,10 +89,31 @@ pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Optio
         state: state(&topology.state, &checker.folder),
         irreproducible: Vec::new(),
     };
+    observe(&mut plan, world);
     projection::project(&mut plan);
     plan.irreproducible = reproducible::judge(&plan, std::mem::take(&mut checker.unsteady));
     checker.held_back(&plan);
     Some(plan)
+}
+
+/// Of a topology that is looked at: makes the columns of what is looked at live, and asks for places.
+fn observe(plan: &mut Plan, world: &World<'_>) {
+    if world.looks_at.is_none() {
+        return;
+    }
+    for stream in &mut plan.streams {
+        if world.looks_at(&stream.name) {
+            stream.live.fill(true);
+            stream.order = true;
+        }
+    }
+    for node in &plan.nodes {
+        if matches!(node.kind, plan::NodeKind::Sink(_)) {
+            for input in &node.inputs {
+                plan.streams[input.0 as usize].order = true;
+            }
+        }
+    }
 }
 
 struct Checker<'a> {
@@ -322,7 +351,10 @@ impl<'a> Checker<'a> {
 
     /// Whether a node's dead letters are taken by someone.
     fn takes_dead_letters(&self, at: usize) -> bool {
-        self.wiring.dead_letter_sinks.contains_key(&at) || self.wiring.reads(at, DEAD_LETTER_PORT)
+        let id = self.topology.nodes[at].id.as_ref();
+        self.wiring.dead_letter_sinks.contains_key(&at)
+            || self.wiring.reads(at, DEAD_LETTER_PORT)
+            || id.is_some_and(|id| self.world.looks_at(&format!("{id}.{DEAD_LETTER_PORT}")))
     }
 
     /// Reports a policy that needs a sink for dead letters, where none is named.

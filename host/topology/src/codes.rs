@@ -138,6 +138,15 @@ codes! {
     /// downstream waits for its watermark, and there is no `idle-after`: a partition to which nothing is added holds back
     /// what the others complete.
     HELD_BACK = "T0502", "a quiet partition may hold everything back";
+
+    /// A test file says what it tests: `topology = "topology.toml"`, or an `[operator]` with its `[input.NAME]`s.
+    TEST_SUBJECT = "T0601", "a test file does not say what it tests";
+    /// A test names an input, an output, a table or a timer that what it tests does not have.
+    TEST_NAME = "T0602", "a test names what is not there";
+    /// A value of a row in a test is none of its column's type, or a required column has no value.
+    TEST_ROW = "T0603", "a row of a test does not fit its columns";
+    /// A file with rows of a test cannot be read, or holds records that do not fit the columns.
+    TEST_FILE = "T0604", "a file of a test cannot be read";
 }
 
 /// The page of all codes, in Markdown.

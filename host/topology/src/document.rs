@@ -14,51 +14,64 @@ use crate::problems::Problems;
 
 /// A value and its place.
 #[derive(Clone, Debug)]
-pub(crate) struct Item {
-    pub(crate) value: Value,
-    pub(crate) place: Place,
+pub struct Item {
+    /// The value.
+    pub value: Value,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// A value.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
+    /// `true` or `false`.
     Boolean(bool),
+    /// A whole number.
     Integer(i64),
+    /// A number with a fraction, `nan` or `inf`.
     Float(f64),
+    /// A text.
     String(Text),
+    /// A date, a time of day or both, as TOML writes it.
     Datetime(String),
+    /// A list.
     Array(Vec<Item>),
+    /// A table.
     Table(Table),
 }
 
 /// A string.
 #[derive(Clone, Debug)]
-pub(crate) struct Text {
+pub struct Text {
     /// What it means, after substitution.
-    pub(crate) value: String,
+    pub value: String,
     /// What diagnostics may show of it: the string before substitution.
-    pub(crate) written: String,
+    pub written: String,
 }
 
 /// A table. Entries stand in the order of the file.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Table {
+pub struct Table {
     /// Its header, the braces of an inline table, or the first key that mentions it.
-    pub(crate) place: Place,
-    pub(crate) entries: Vec<Entry>,
+    pub place: Place,
+    /// What it holds.
+    pub entries: Vec<Entry>,
 }
 
 /// A key and its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) place: Place,
-    pub(crate) item: Item,
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key stands.
+    pub place: Place,
+    /// The value.
+    pub item: Item,
 }
 
 impl Text {
     /// A text that holds no secret.
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
+    pub fn plain(text: impl Into<String>) -> Self {
         let value = text.into();
         Self {
             written: value.clone(),
@@ -69,7 +82,7 @@ impl Text {
 
 impl Item {
     /// The kind of value, with its article.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self.value {
             Value::Boolean(_) => "a boolean",
             Value::Integer(_) => "an integer",
@@ -82,7 +95,7 @@ impl Item {
     }
 
     /// The place of the value at the end of the way, or of the last thing on it that exists.
-    pub(crate) fn locate(&self, path: &[Step]) -> &Place {
+    pub fn locate(&self, path: &[Step]) -> &Place {
         let mut item = self;
         for step in path {
             let next = match (step, &item.value) {
@@ -99,7 +112,7 @@ impl Item {
     }
 
     /// The value as JSON; `None`, and a problem, where JSON cannot say it.
-    pub(crate) fn to_json(&self, problems: &Problems) -> Option<Json> {
+    pub fn to_json(&self, problems: &Problems) -> Option<Json> {
         Some(match &self.value {
             Value::Boolean(value) => Json::Bool(*value),
             Value::Integer(value) => Json::from(*value),
@@ -125,12 +138,12 @@ impl Item {
 
 impl Table {
     /// The entry with this key.
-    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
     /// The table as JSON with sorted keys.
-    pub(crate) fn to_json(&self, problems: &Problems) -> Option<Json> {
+    pub fn to_json(&self, problems: &Problems) -> Option<Json> {
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by(|a, b| a.key.cmp(&b.key));
         let mut map = Map::new();
@@ -145,7 +158,7 @@ impl Table {
     }
 
     /// The place of the value at the end of the way, or of the last thing on it that exists.
-    pub(crate) fn locate(&self, path: &[Step]) -> &Place {
+    pub fn locate(&self, path: &[Step]) -> &Place {
         let Some(Step::Key(key)) = path.first() else {
             return &self.place;
         };
@@ -156,7 +169,7 @@ impl Table {
     }
 
     /// The place of the key at the end of the way; where there is none, that of the table that should hold it.
-    pub(crate) fn locate_key(&self, path: &[Step]) -> &Place {
+    pub fn locate_key(&self, path: &[Step]) -> &Place {
         let Some((Step::Key(last), way)) = path.split_last() else {
             return self.locate(path);
         };
@@ -178,7 +191,7 @@ impl Table {
 }
 
 /// Reads a document. On a syntax error there is none: what it would say about the rest would be guesses.
-pub(crate) fn parse(text: &str, problems: &Problems) -> Option<Table> {
+pub fn parse(text: &str, problems: &Problems) -> Option<Table> {
     let (root, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         return Some(table(root.get_ref(), Place::of(0..0), problems));

@@ -16,6 +16,8 @@ pub mod codes;
 pub mod draw;
 pub mod reproducible;
 
+pub mod reading;
+
 mod check;
 mod document;
 mod foreign;
@@ -65,6 +67,67 @@ pub struct Checked {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A document that is checked to be looked at from inside: by a test, which needs neither its connectors nor its sinks.
+#[derive(Clone, Copy)]
+pub struct Observed<'a> {
+    /// The topology.
+    pub document: &'a reading::Table,
+    /// What it is called where it has no `name`.
+    pub name: &'a str,
+    /// The folder where relative paths start, absolute.
+    pub folder: &'a Path,
+    /// Whether somebody looks at a stream, by its name: `id`, or `id.port`. All columns of such a stream are there, and
+    /// nodes give the dead letters that are looked at.
+    pub looks_at: &'a dyn Fn(&str) -> bool,
+}
+
+/// Checks a topology that is looked at: no sink is needed, and the rows of all streams that are looked at or written
+/// have their places.
+///
+/// # Errors
+/// Every problem that was found, errors and warnings, in the order of the file.
+pub fn plan_observed(
+    observed: &Observed<'_>,
+    registry: &Registry,
+    describer: &dyn Describer,
+) -> Result<Checked, Vec<Diagnostic>> {
+    let problems = Problems::default();
+    let topology = spec::read(observed.document, &problems);
+    let world = check::World {
+        registry,
+        describer,
+        folder: observed.folder,
+        problems: &problems,
+        looks_at: Some(observed.looks_at),
+    };
+    finish(check::check(&topology, observed.name, &world), problems)
+}
+
+/// Reads a topology's text, with its references to secrets and without overrides.
+///
+/// # Errors
+/// It is no TOML, or a reference stands for nothing.
+pub fn document(
+    text: &str,
+    folder: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<reading::Table, Vec<Diagnostic>> {
+    let problems = Problems::default();
+    let document = document::parse(text, &problems).map(|mut document| {
+        let lookup = substitute::Lookup {
+            environment,
+            folder,
+            source: text,
+        };
+        substitute::substitute(&mut document, &lookup, &problems);
+        document
+    });
+    match document {
+        Some(document) if !problems.any() => Ok(document),
+        _ => Err(problems.into_sorted()),
+    }
+}
+
 /// Reads and checks a topology.
 ///
 /// # Errors
@@ -72,6 +135,10 @@ pub struct Checked {
 pub fn plan(input: &Input<'_>, registry: &Registry, describer: &dyn Describer) -> Result<Checked, Vec<Diagnostic>> {
     let problems = Problems::default();
     let plan = read(input, registry, describer, &problems);
+    finish(plan, problems)
+}
+
+fn finish(plan: Option<Plan>, problems: Problems) -> Result<Checked, Vec<Diagnostic>> {
     match plan {
         Some(plan) if !problems.any() => Ok(Checked {
             plan,
@@ -106,6 +173,7 @@ fn read(input: &Input<'_>, registry: &Registry, describer: &dyn Describer, probl
         describer,
         folder: input.folder,
         problems,
+        looks_at: None,
     };
     let plan = check::check(&topology, input.name, &world)?;
     idle_workers(&plan, problems);

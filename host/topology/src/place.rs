@@ -8,23 +8,23 @@ use wasmill_core::diagnostic::Diagnostic;
 
 /// Where a key, a value or a table stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// The bytes of the file.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// The environment variable that gave the value. The span is then that of what it replaced, or of the table that
     /// it was added to.
-    pub(crate) variable: Option<Rc<str>>,
+    pub variable: Option<Rc<str>>,
 }
 
 impl Place {
     /// A stretch of the file.
-    pub(crate) fn of(span: Range<usize>) -> Self {
+    pub fn of(span: Range<usize>) -> Self {
         Self { span, variable: None }
     }
 }
 
 /// Adding places to diagnostics.
-pub(crate) trait At {
+pub trait At {
     /// Adds a place and says where its value comes from.
     fn at(self, place: &Place, text: impl Into<String>) -> Self;
 }
@@ -55,9 +55,9 @@ impl At for Diagnostic {
 
 /// A text and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Word {
+pub struct Word {
     /// What it says.
-    pub(crate) text: String,
+    pub text: String,
     /// Where it stands.
-    pub(crate) place: Place,
+    pub place: Place,
 }

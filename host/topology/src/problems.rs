@@ -9,7 +9,7 @@ use crate::place::{At, Place};
 
 /// Collects every problem of a topology. What a secret stands for never leaves it.
 #[derive(Debug, Default)]
-pub(crate) struct Problems {
+pub struct Problems {
     found: RefCell<Vec<Diagnostic>>,
     secrets: RefCell<Vec<Secret>>,
 }
@@ -22,7 +22,7 @@ struct Secret {
 
 impl Problems {
     /// Records a problem.
-    pub(crate) fn push(&self, mut diagnostic: Diagnostic) {
+    pub fn push(&self, mut diagnostic: Diagnostic) {
         self.redact(&mut diagnostic.message);
         for label in &mut diagnostic.labels {
             self.redact(&mut label.text);
@@ -37,17 +37,17 @@ impl Problems {
     }
 
     /// Records an error with one place and a help.
-    pub(crate) fn error(&self, code: &'static str, message: impl Into<String>, place: &Place, help: impl Into<String>) {
+    pub fn error(&self, code: &'static str, message: impl Into<String>, place: &Place, help: impl Into<String>) {
         self.push(Diagnostic::error(code, message).at(place, "").help(help));
     }
 
     /// Whether there is an error.
-    pub(crate) fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         self.errors() > 0
     }
 
     /// The number of errors so far. Who wants to know whether a part is sound compares before and after.
-    pub(crate) fn errors(&self) -> usize {
+    pub fn errors(&self) -> usize {
         let found = self.found.borrow();
         found.iter().filter(|d| d.severity == Severity::Error).count()
     }
@@ -86,7 +86,7 @@ impl Problems {
     }
 
     /// Errors and warnings, in the order of the file.
-    pub(crate) fn into_sorted(self) -> Vec<Diagnostic> {
+    pub fn into_sorted(self) -> Vec<Diagnostic> {
         let mut found = self.found.into_inner();
         found.sort_by(|a, b| {
             let key = |d: &Diagnostic| d.labels.first().map(|label| (label.span.start, label.span.end));
@@ -133,7 +133,7 @@ pub(crate) fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// "did you mean `a`? There are `a`, `b` and `c`": the suggestion, if one is near, and what there is.
-pub(crate) fn did_you_mean<'a>(word: &str, there_are: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(word: &str, there_are: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let mut seen: Vec<&str> = Vec::new();
     for candidate in candidates {
         if !seen.contains(&candidate) {
@@ -157,7 +157,7 @@ fn capital(text: &str) -> String {
 }
 
 /// "`a`, `b` and `c`"; of many, the first ones.
-pub(crate) fn list<T: AsRef<str>>(words: &[T]) -> String {
+pub fn list<T: AsRef<str>>(words: &[T]) -> String {
     const SHOWN: usize = 24;
     let mut text = String::new();
     for (i, word) in words.iter().take(SHOWN).enumerate() {

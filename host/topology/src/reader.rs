@@ -13,17 +13,19 @@ use crate::place::{At, Place, Word};
 use crate::problems::{Problems, did_you_mean, suggest};
 
 /// A table being read.
-pub(crate) struct Reader<'d> {
+pub struct Reader<'d> {
     table: &'d Table,
     /// How diagnostics call the table: "source `flights`".
     name: String,
-    pub(crate) problems: &'d Problems,
+    /// Where its problems go.
+    pub problems: &'d Problems,
     known: RefCell<Vec<&'static str>>,
     hidden: RefCell<Vec<&'static str>>,
 }
 
 impl<'d> Reader<'d> {
-    pub(crate) fn new(table: &'d Table, name: impl Into<String>, problems: &'d Problems) -> Self {
+    /// Begins to read a table. `name` is how diagnostics call it.
+    pub fn new(table: &'d Table, name: impl Into<String>, problems: &'d Problems) -> Self {
         Self {
             table,
             name: name.into(),
@@ -34,22 +36,22 @@ impl<'d> Reader<'d> {
     }
 
     /// How diagnostics call the table.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The table's own place.
-    pub(crate) fn place(&self) -> &'d Place {
+    pub fn place(&self) -> &'d Place {
         &self.table.place
     }
 
     /// The value of a key that is known from here on.
-    pub(crate) fn get(&self, key: &'static str) -> Option<&'d Item> {
+    pub fn get(&self, key: &'static str) -> Option<&'d Item> {
         self.entry(key).map(|entry| &entry.item)
     }
 
     /// The entry of a key that is known from here on.
-    pub(crate) fn entry(&self, key: &'static str) -> Option<&'d Entry> {
+    pub fn entry(&self, key: &'static str) -> Option<&'d Entry> {
         let mut known = self.known.borrow_mut();
         if !known.contains(&key) {
             known.push(key);
@@ -58,7 +60,7 @@ impl<'d> Reader<'d> {
     }
 
     /// Reports a key that must be there.
-    pub(crate) fn missing(&self, key: &str, help: impl Into<String>) {
+    pub fn missing(&self, key: &str, help: impl Into<String>) {
         // A misspelt key is reported as such; that it is also absent is no news.
         let others = self.table.entries.iter().map(|entry| entry.key.as_str());
         let known = self.known.borrow();
@@ -74,7 +76,7 @@ impl<'d> Reader<'d> {
     }
 
     /// Reports a value of the wrong type.
-    pub(crate) fn wrong_type(&self, key: &str, item: &Item, expected: &str) {
+    pub fn wrong_type(&self, key: &str, item: &Item, expected: &str) {
         self.problems.push(
             Diagnostic::error(codes::WRONG_TYPE, format!("`{key}` must be {expected}"))
                 .at(&item.place, format!("this is {}", item.kind())),
@@ -82,12 +84,12 @@ impl<'d> Reader<'d> {
     }
 
     /// Reports a value that cannot be used.
-    pub(crate) fn invalid(&self, item: &Item, message: impl Into<String>, help: impl Into<String>) {
+    pub fn invalid(&self, item: &Item, message: impl Into<String>, help: impl Into<String>) {
         self.problems.error(codes::INVALID_VALUE, message, &item.place, help);
     }
 
     /// A string.
-    pub(crate) fn text(&self, key: &'static str) -> Option<&'d Text> {
+    pub fn text(&self, key: &'static str) -> Option<&'d Text> {
         let item = self.get(key)?;
         if let Value::String(text) = &item.value {
             return Some(text);
@@ -97,7 +99,7 @@ impl<'d> Reader<'d> {
     }
 
     /// A string with its place. An empty one is refused.
-    pub(crate) fn word(&self, key: &'static str) -> Option<Word> {
+    pub fn word(&self, key: &'static str) -> Option<Word> {
         let text = self.text(key)?;
         self.word_of(key, self.get(key)?, text)
     }
@@ -119,7 +121,7 @@ impl<'d> Reader<'d> {
     }
 
     /// A list of strings.
-    pub(crate) fn words(&self, key: &'static str) -> Option<Vec<Word>> {
+    pub fn words(&self, key: &'static str) -> Option<Vec<Word>> {
         let item = self.get(key)?;
         let Value::Array(items) = &item.value else {
             self.wrong_type(key, item, "a list of strings");
@@ -136,7 +138,7 @@ impl<'d> Reader<'d> {
     }
 
     /// True or false.
-    pub(crate) fn boolean(&self, key: &'static str) -> Option<bool> {
+    pub fn boolean(&self, key: &'static str) -> Option<bool> {
         let item = self.get(key)?;
         if let Value::Boolean(value) = item.value {
             return Some(value);
@@ -146,7 +148,7 @@ impl<'d> Reader<'d> {
     }
 
     /// A table.
-    pub(crate) fn table(&self, key: &'static str) -> Option<&'d Table> {
+    pub fn table(&self, key: &'static str) -> Option<&'d Table> {
         let item = self.get(key)?;
         if let Value::Table(table) = &item.value {
             return Some(table);
@@ -156,7 +158,7 @@ impl<'d> Reader<'d> {
     }
 
     /// A length of time.
-    pub(crate) fn duration(&self, key: &'static str) -> Option<Micros> {
+    pub fn duration(&self, key: &'static str) -> Option<Micros> {
         let item = self.get(key)?;
         let Value::String(text) = &item.value else {
             self.wrong_type(key, item, "a duration in quotes, such as \"10s\"");
@@ -173,7 +175,7 @@ impl<'d> Reader<'d> {
     }
 
     /// A length of time that is not zero.
-    pub(crate) fn duration_above_zero(&self, key: &'static str, help: &str) -> Option<Micros> {
+    pub fn duration_above_zero(&self, key: &'static str, help: &str) -> Option<Micros> {
         let duration = self.duration(key)?;
         if duration == Micros::ZERO {
             self.invalid(self.get(key)?, format!("`{key}` is zero"), help);
@@ -183,7 +185,7 @@ impl<'d> Reader<'d> {
     }
 
     /// A number of bytes within bounds.
-    pub(crate) fn size(&self, key: &'static str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    pub fn size(&self, key: &'static str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let item = self.get(key)?;
         let Value::String(text) = &item.value else {
             self.wrong_type(key, item, "a size in quotes, such as \"64MiB\"");
@@ -215,7 +217,7 @@ impl<'d> Reader<'d> {
     }
 
     /// A whole number within bounds.
-    pub(crate) fn count(&self, key: &'static str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    pub fn count(&self, key: &'static str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let item = self.get(key)?;
         let Value::Integer(number) = item.value else {
             self.wrong_type(key, item, "a whole number");
@@ -230,12 +232,12 @@ impl<'d> Reader<'d> {
     }
 
     /// A whole number that is not zero.
-    pub(crate) fn positive(&self, key: &'static str, max: usize) -> Option<NonZeroUsize> {
+    pub fn positive(&self, key: &'static str, max: usize) -> Option<NonZeroUsize> {
         NonZeroUsize::new(self.count(key, 1..=max as u64)? as usize)
     }
 
     /// One of a few words.
-    pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&'static str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&'static str, T)]) -> Option<T> {
         let word = self.word(key)?;
         let found = choices.iter().find(|(name, _)| *name == word.text);
         if found.is_none() {
@@ -268,7 +270,7 @@ impl<'d> Reader<'d> {
     }
 
     /// The entries that were not asked for, as a table: another one's keys.
-    pub(crate) fn rest(&self) -> Table {
+    pub fn rest(&self) -> Table {
         let (known, hidden) = (self.known.borrow(), self.hidden.borrow());
         let asked = |entry: &&Entry| !known.iter().chain(&*hidden).any(|key| *key == entry.key);
         Table {
@@ -283,7 +285,7 @@ impl<'d> Reader<'d> {
     }
 
     /// Reports the keys that were not asked for.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         let known = self.known.borrow();
         for entry in self.rest().entries {
             self.problems

@@ -2,8 +2,7 @@
 
 use wasmill_core::id::StreamIndex;
 use wasmill_core::plan::{
-    AggregateFunction, AggregateNode, AggregatePlugin, ContentNode, LateResults, Lateness, NodeKind, OnFault,
-    WindowFrame, WindowNode,
+    AggregateFunction, AggregateNode, AggregatePlugin, ContentNode, NodeKind, OnFault, WindowFrame, WindowNode,
 };
 use wasmill_core::plugin::World;
 use wasmill_core::schema::{DataType, Field, Schema};
@@ -140,19 +139,12 @@ impl Checker<'_> {
         frame: impl FnOnce(Vec<usize>) -> Option<WindowFrame>,
     ) -> Option<(Vec<Port>, NodeKind)> {
         let found = self.load(plugin, World::Window)?;
-        let unbuilt = [
-            ("early", window.early.is_some()),
-            ("late-results", window.late_results == LateResults::Immediate),
-            ("lateness", window.lateness == Lateness::BestEffort),
-        ];
-        for (key, given) in unbuilt {
-            if given {
-                self.problems().push(not_built(
-                    &format!("`{key}` of a window whose rows go to a plugin"),
-                    &plugin.word.place,
-                    "leave it out, or aggregate: `aggregate = { x = { plugin = \"plugins/x.wasm\" } }`",
-                ));
-            }
+        if window.early.is_some_and(|early| early.retracting) {
+            self.problems().push(not_built(
+                "a retracting window whose rows go to a plugin",
+                &plugin.word.place,
+                "write `mode = \"accumulating\"`, or aggregate: `aggregate = { x = { plugin = \"plugins/x.wasm\" } }`",
+            ));
         }
         let fields: Vec<Field> = key.iter().map(|&column| schema.fields()[column].clone()).collect();
         let described = self.described(node, plugin, &[input], |inputs| {

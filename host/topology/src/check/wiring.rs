@@ -40,9 +40,9 @@ impl Wiring {
 }
 
 /// Finds the edges and the order.
-pub(super) fn wire(topology: &Topology, problems: &Problems) -> Wiring {
+pub(super) fn wire(topology: &Topology, needs_sink: bool, problems: &Problems) -> Wiring {
     let nodes = &topology.nodes;
-    empty(topology, problems);
+    empty(topology, needs_sink, problems);
     let by_id = ids(nodes, problems);
     let mut edges: Vec<(usize, usize)> = Vec::new();
     let mut reads = BTreeSet::new();
@@ -74,7 +74,7 @@ pub(super) fn wire(topology: &Topology, problems: &Problems) -> Wiring {
     }
 }
 
-fn empty(topology: &Topology, problems: &Problems) {
+fn empty(topology: &Topology, needs_sink: bool, problems: &Problems) {
     let has = |what: fn(&Kind) -> bool| topology.nodes.iter().any(|node| what(&node.kind));
     let example = "the smallest topology has a [[source]] and a [[sink]]; `wasmill new` writes one";
     let misspelt = |key: &str| {
@@ -84,7 +84,7 @@ fn empty(topology: &Topology, problems: &Problems) {
             .any(|unknown| suggest(unknown, [key]).is_some())
     };
     let no_source = !has(|kind| matches!(kind, Kind::Source(_))) && !misspelt("source");
-    let no_sink = !has(|kind| matches!(kind, Kind::Sink(_))) && !misspelt("sink");
+    let no_sink = needs_sink && !has(|kind| matches!(kind, Kind::Sink(_))) && !misspelt("sink");
     let message = match (no_source, no_sink) {
         (true, true) => "the topology has no source and no sink",
         (true, false) => "the topology has no source",

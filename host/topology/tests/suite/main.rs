@@ -3,5 +3,6 @@
 mod any_text;
 mod drawing;
 mod golden;
+mod pages;
 mod projection;
 mod support;

@@ -106,26 +106,30 @@ impl Totals {
     }
 
     fn line(&self, elapsed: Elapsed) -> String {
-        let mut time = String::new();
-        if let Some(watermark) = self.watermark {
-            time = format!(" · watermark {watermark}");
-            if let Some(slowest) = &self.slowest {
-                time.push_str(&format!(" ({}", slowest.name));
-                if let Some(behind) = slowest.behind.filter(|behind| behind.0 > 0) {
-                    time.push_str(&format!(", {behind} behind"));
-                }
-                time.push(')');
-            }
-        }
-        if self.idle > 0 {
-            time.push_str(&format!(" · {} idle", HumanCount(self.idle as u64)));
-        }
+        let watermark = self.watermark.map_or_else(String::new, |watermark| {
+            format!(" · watermark {watermark}{}", self.held_by())
+        });
+        let idle = match self.idle {
+            0 => String::new(),
+            idle => format!(" · {} idle", HumanCount(idle as u64)),
+        };
         format!(
-            "{} read · {} written · {}/s{time}",
+            "{} read · {} written · {}/s{watermark}{idle}",
             HumanCount(self.read),
             HumanCount(self.written),
             HumanCount(elapsed.rate(self.read) as u64)
         )
+    }
+
+    /// Who holds the watermark back, and how far it is behind.
+    fn held_by(&self) -> String {
+        let Some(Standing { name, behind, .. }) = &self.slowest else {
+            return String::new();
+        };
+        match behind {
+            Some(behind) if behind.0 > 0 => format!(" ({name}, {behind} behind)"),
+            _ => format!(" ({name})"),
+        }
     }
 }
 

@@ -76,7 +76,7 @@ impl Checker<'_> {
                 .iter()
                 .any(|other| *other != index && !plan.downstream(*other).is_disjoint(&downstream));
             let falls_silent =
-                described.is_some_and(|described| !described.bounded && !(described.one_partition && alone));
+                described.is_some_and(|described| !(described.bounded || described.one_partition && alone));
             let waiting = reader_of_time(plan, planned, false).filter(|_| falls_silent);
             let written = self
                 .topology

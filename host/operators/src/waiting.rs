@@ -526,18 +526,18 @@ impl Run {
 
 /// Logical rows by (t, place), equal ones as they stand.
 fn sorted_rows(batch: &Batch) -> Vec<u32> {
-    let times = batch.times();
-    let order = batch.order();
-    let compare = |a: u32, b: u32| {
-        let by_place = || match &order {
-            Some(order) => order.compare(a as usize, order, b as usize),
-            None => Ordering::Equal,
-        };
-        times[a as usize].cmp(&times[b as usize]).then_with(by_place)
-    };
-    let mut rows: Vec<u32> = (0..batch.rows() as u32).collect();
-    rows.sort_by(|&a, &b| compare(a, b));
-    rows
+    let mut rows: Vec<(i64, u32)> = batch.times().iter().copied().zip(0..).collect();
+    if !rows.is_sorted() {
+        rows.sort_unstable();
+    }
+    if let Some(order) = batch.order() {
+        for same in rows.chunk_by_mut(|a, b| a.0 == b.0) {
+            if same.len() > 1 {
+                same.sort_by(|a, b| order.compare(a.1 as usize, &order, b.1 as usize));
+            }
+        }
+    }
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// By place, then by input, then as they came.

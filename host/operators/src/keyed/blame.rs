@@ -28,6 +28,19 @@ fn blamable(fault: &Fault) -> Option<GuestFault> {
     (guest.kind.may_blame_rows() && guest.function != "open").then_some(guest.kind)
 }
 
+/// About the first `count` events, so that none of them is at the time of a timer after them: what they set for that time
+/// has its place among those timers.
+fn before_timers(events: &[Event], mut count: usize) -> &[Event] {
+    if let Some(next) = events.get(count)
+        && !next.is_row()
+    {
+        while count > 1 && events[count - 1].time >= next.time {
+            count -= 1;
+        }
+    }
+    &events[..count]
+}
+
 impl KeyedOperator {
     pub(super) fn call_or_blame(
         &mut self,
@@ -68,7 +81,7 @@ impl KeyedOperator {
             let id = round.ids[piece.place as usize];
             let last_row = self.last_rows(&[id]).map(|rows| rows[0]);
             let part = self.piece(round, piece.place, &left, last_row)?;
-            let own = &part.events[..part.events.len().min(size)];
+            let own = before_timers(&left, part.events.len().min(size));
             let until = match (own, left.get(own.len())) {
                 // What a single event sets is judged for itself, after it.
                 ([event], _) if round.slice.mode != Mode::Clock => part.until.min(event.time.saturating_sub(1)),
@@ -106,10 +119,10 @@ impl KeyedOperator {
 
     /// A timer that failed is pending no longer.
     fn drop_event(&mut self, id: KeyId, event: &Event) -> Result<(), Fault> {
-        if let What::Timer(timer) = event.what {
+        if let What::Timer(kind, tag) = event.what {
             let state = &mut *self.state.borrow_mut();
             let key = state.encoded(id);
-            self.timers.cancel(&mut state.store, &key, timer.kind, timer.tag)?;
+            self.timers.cancel(&mut state.store, &key, kind, tag)?;
         }
         Ok(())
     }
@@ -141,7 +154,12 @@ impl KeyedOperator {
                 };
                 self.letters.refuse(&refused, &mut self.counters, out)
             }
-            What::Timer(timer) => {
+            What::Timer(name, tag) => {
+                let timer = Timer {
+                    time: event.time,
+                    kind: name,
+                    tag,
+                };
                 let (batch, schema) = self.timer_as_row(round.slice.mode, id, timer);
                 let refused = Refused {
                     batch: &batch,

@@ -118,12 +118,12 @@ impl KeyedOperator {
                         own.source.push(input);
                         own.index.push(row);
                     }
-                    What::Timer(timer) => {
+                    What::Timer(kind, tag) => {
                         own.source.push(TIMER_SOURCE);
                         own.index.push(timers.kind.len() as u32);
-                        timers.kind.push(timer.kind);
-                        timers.tag.push(timer.tag);
-                        timers.time.push(timer.time);
+                        timers.kind.push(kind);
+                        timers.tag.push(tag);
+                        timers.time.push(event.time);
                     }
                 }
             }
@@ -232,9 +232,8 @@ impl KeyedOperator {
     fn apply_timers(&mut self, round: &Round<'_>, made: &Made, outputs: &KeyedOutputs) -> Result<(), Fault> {
         let store = &mut self.state.borrow_mut().store;
         for (key, event) in &made.events {
-            if let What::Timer(timer) = event.what {
-                self.timers
-                    .cancel(store, &made.encoded[*key as usize], timer.kind, timer.tag)?;
+            if let What::Timer(kind, tag) = event.what {
+                self.timers.cancel(store, &made.encoded[*key as usize], kind, tag)?;
                 self.timer_counters.fired += 1;
             }
         }

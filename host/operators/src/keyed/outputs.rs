@@ -30,9 +30,10 @@ const HEAD: [u8; 3] = [NO_GROUP[0], NO_GROUP[1], PLACES];
 const PORT_BYTES: usize = 4;
 
 /// Numbers for rows of one call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Numbers {
-    children: HashMap<(usize, u32), u32>,
+    /// By port, then by event; empty for a port that has none yet.
+    children: Vec<Vec<u32>>,
     /// By port, key and time.
     timers: HashMap<(usize, u32, i64), u32>,
 }
@@ -56,7 +57,10 @@ impl KeyedOperator {
         made: &Made,
         outputs: Vec<KeyedOutput>,
     ) -> Result<Vec<(usize, Batch)>, Fault> {
-        let mut numbers = Numbers::default();
+        let mut numbers = Numbers {
+            children: vec![Vec::new(); self.setup.outputs.len()],
+            timers: HashMap::new(),
+        };
         let mut batches = Vec::with_capacity(outputs.len());
         for output in outputs {
             let rows = match &output.origins {
@@ -106,11 +110,13 @@ impl KeyedOperator {
                             if let Some(order) = &batch.hidden().order {
                                 order.write(batch.base_row(row as usize), &mut places);
                             }
-                            let child = numbers.children.entry((output.port, number)).or_default();
+                            let children = &mut numbers.children[output.port];
+                            children.resize(made.events.len(), 0);
+                            let child = &mut children[number as usize];
                             places.extend(child.to_be_bytes());
                             *child += 1;
                         }
-                        What::Timer(_) => self.write_place(made, output.port, key, time, numbers, &mut places)?,
+                        What::Timer(..) => self.write_place(made, output.port, key, time, numbers, &mut places)?,
                     }
                     ends.push(places.len());
                 }
@@ -158,7 +164,7 @@ impl KeyedOperator {
                 let watermark = batch.hidden().watermarks.at(batch.base_row(row as usize));
                 (event.time, watermark)
             }
-            (What::Timer(timer), _) => self.time_of_timer(round.slice.mode, timer.time),
+            (What::Timer(..), _) => self.time_of_timer(round.slice.mode, event.time),
         }
     }
 

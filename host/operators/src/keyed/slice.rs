@@ -60,9 +60,19 @@ pub(super) struct Event {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum What {
-    Timer(Timer),
+    /// Kind and tag.
+    Timer(u32, i64),
     /// Input and row of its batch in the slice.
     Row(u8, u32),
+}
+
+impl From<Timer> for Event {
+    fn from(timer: Timer) -> Self {
+        Self {
+            time: timer.time,
+            what: What::Timer(timer.kind, timer.tag),
+        }
+    }
 }
 
 impl Event {
@@ -204,13 +214,7 @@ impl KeyedOperator {
         for at in 0..slice.due.len() {
             let place = values.meet_encoded(store, slice.due.key(at))?;
             let timer = slice.due.timer(at);
-            events.push((
-                place,
-                Event {
-                    time: timer.time,
-                    what: What::Timer(timer),
-                },
-            ));
+            events.push((place, Event::from(timer)));
         }
         let ids = values.met().to_vec();
         let times: Vec<Cow<'_, [i64]>> = slice.batches.iter().map(Batch::times).collect();
@@ -238,13 +242,7 @@ impl KeyedOperator {
                     .timers
                     .of_key(&state.store, TimeDomain::Event, &key, bounds[place])?
                 {
-                    events.push((
-                        place as u32,
-                        Event {
-                            time: timer.time,
-                            what: What::Timer(timer),
-                        },
-                    ));
+                    events.push((place as u32, Event::from(timer)));
                 }
             }
         }
@@ -254,7 +252,7 @@ impl KeyedOperator {
                 bounds[*place as usize] = bounds[*place as usize].max(event.time);
             }
         }
-        if events.iter().any(|(_, event)| !event.is_row()) {
+        if events.len() > slice.rows() {
             events.sort_by_key(|(_, event)| (event.time, event.is_row()));
         }
         let (places, events) = events.into_iter().unzip();
@@ -274,10 +272,7 @@ impl KeyedOperator {
         let key = state.encoded(round.ids[place as usize]);
         let timers = self.timers.of_key(&state.store, mode.domain(), &key, to)?;
         if !timers.is_empty() {
-            left.extend(timers.into_iter().map(|timer| Event {
-                time: timer.time,
-                what: What::Timer(timer),
-            }));
+            left.extend(timers.into_iter().map(Event::from));
             left.sort_by_key(|event| (event.time, event.is_row()));
         }
         Ok(left)

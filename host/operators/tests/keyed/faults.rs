@@ -4,7 +4,7 @@ use wasmill_core::plan::OnFault;
 use wasmill_core::window::Late;
 use wasmill_testkit::Row;
 
-use crate::harness::{Setup, Subtasks, row};
+use crate::harness::{Setup, Subtasks, oracle, row};
 use crate::logic::{self, ADD, FAIL, REJECT_ROW, SET_TIMER};
 
 fn run(setup: Setup, rows: &[Row]) -> (Subtasks, Result<(), String>) {
@@ -89,6 +89,27 @@ fn a_timer_that_fails_is_dropped_with_a_dead_letter_that_names_it() {
     assert_eq!(subtasks.outputs().len(), 1);
     subtasks.watermark(i64::MAX).expect("no fault");
     assert_eq!(subtasks.letters().len(), 1, "it is gone");
+}
+
+#[test]
+fn timers_of_one_time_keep_their_order_when_a_row_after_them_fails() {
+    let setup = Setup {
+        on_fault: OnFault::DeadLetter,
+        ..Setup::default()
+    };
+    // Timers (0, 0), (0, 1), (1, 2) and (1, 0) at 13; (0, 1) sets (0, 2) for the same time and cancels (1, 2).
+    let rows = [
+        row(0, 10, 1, 11, 0),
+        row(1, 10, 1, SET_TIMER, 51),
+        row(2, 30, 1, FAIL, 1),
+    ];
+    let mut subtasks = Subtasks::new(setup, 1);
+    subtasks.rows(0, &rows.iter().collect::<Vec<_>>()).expect("no fault");
+    subtasks.watermark(11).expect("no fault");
+    subtasks.watermark(1_000).expect("no fault");
+    let expect = oracle(1_000).evaluate(&rows, logic::logic);
+    assert_eq!(subtasks.outputs(), expect.outputs);
+    assert_eq!(subtasks.letters().len(), 1);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod failure;
 mod formats;
 mod job;
 mod joins;
+mod keyed;
 mod null;
 mod pipelines;
 mod prototype;
@@ -87,6 +88,7 @@ const BENCHES: &[Bench] = &[
     formats::encode,
     exchange::run,
     windows::run,
+    keyed::run,
     joins::run,
     state::run,
     pipelines::run,

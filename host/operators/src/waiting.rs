@@ -14,7 +14,6 @@
 //! batch:      judge -> late rows: late::Refusal::refuse
 //!                   -> add(input, rows on time, store)
 //! watermark:  loop { release(below, bounds, store) -> Released { batches, sequence, next } }
-//!             groups::Groups gives the same rows key by key
 //! ```
 
 pub(crate) mod groups;
@@ -91,20 +90,6 @@ pub(crate) struct Released {
     /// The time of the first row that is still to leave below the same bound. Rows of one time leave together unless they
     /// alone are more than a slice.
     pub(crate) next: Option<i64>,
-}
-
-impl Released {
-    /// The event time of a row of [`Self::sequence`].
-    pub(crate) fn time(&self, at: usize) -> i64 {
-        let (input, row) = self.sequence[at];
-        let batch = self.batches[usize::from(input)].as_ref();
-        batch.expect("an input of the sequence has a batch").time(row as usize)
-    }
-
-    /// The event time of the last row.
-    pub(crate) fn last_time(&self) -> Option<i64> {
-        (!self.sequence.is_empty()).then(|| self.time(self.sequence.len() - 1))
-    }
 }
 
 /// The rows of one batch.
@@ -209,25 +194,6 @@ impl Waiting {
     /// About how many bytes of memory the rows take.
     pub(crate) fn size_bytes(&self) -> usize {
         self.held_bytes
-    }
-
-    /// The least event time that waits.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub(crate) fn first_time(&self, store: &Store) -> Result<Option<i64>, Fault> {
-        let due = self.due.get(self.due_next).map(|due| due.time);
-        let waiting = self
-            .runs
-            .iter()
-            .filter(|run| run.due < run.rows.len())
-            .map(Run::first_waiting);
-        let spilled = if self.spilled > 0 {
-            self.layout.first_time(store)?
-        } else {
-            None
-        };
-        Ok(waiting.chain(due).chain(spilled).min())
     }
 
     /// Takes out the first rows with t < `below`, in the order (t, place, input), and no more than one slice of them.

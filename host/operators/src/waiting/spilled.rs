@@ -116,12 +116,6 @@ impl Layout {
         [NO_GROUP[0], NO_GROUP[1], self.table]
     }
 
-    /// The least time in the store.
-    pub(super) fn first_time(&self, store: &Store) -> Result<Option<i64>, Fault> {
-        let first = store.first(Span::Prefix(&self.start()), Direction::Forwards)?;
-        Ok(first.map(|(key, _)| time_of(&key)))
-    }
-
     /// The first entries below a bound, enough for a slice.
     pub(super) fn page(&self, below: i64, bounds: SliceBounds, store: &Store) -> Result<Spilled, Fault> {
         let start = self.start();

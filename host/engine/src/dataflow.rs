@@ -17,7 +17,7 @@ use crate::alarms::Alarms;
 use crate::credit::Account;
 use crate::exchange::{Route, Splitter};
 use crate::operator::{Node, Sender};
-use crate::parcel::Parcel;
+use crate::parcel::{Opened, Parcel};
 use crate::ports::Ports;
 use crate::sink::{SinkState, SinkTask};
 use crate::source::{SourceOutput, SourceState, SourceTask};
@@ -57,6 +57,7 @@ impl<'scope> Dataflow<'scope> {
         ports: usize,
         make: impl FnOnce(Waker) -> Box<dyn SourceTask>,
     ) -> Vec<Flow<'scope>> {
+        let workers = self.workers() as u32;
         let mut node = self.node(name);
         let flows = node.outputs(ports);
         let NodeBuilder {
@@ -69,7 +70,7 @@ impl<'scope> Dataflow<'scope> {
         let account = Account::new(self.credit_bytes, waker.clone());
         let mut task = make(waker.clone());
         builder.build_reschedule(move |capabilities| {
-            let mut ports = Ports::new(outputs, capabilities);
+            let mut ports = Ports::new(outputs, capabilities, workers);
             move |_: &[MutableAntichain<Stamp>]| {
                 waker.running();
                 if ports.is_closed() {
@@ -102,6 +103,7 @@ impl<'scope> Dataflow<'scope> {
         lag: Micros,
         operator: Box<dyn Operator>,
     ) -> Vec<Flow<'scope>> {
+        let workers = self.workers() as u32;
         let mut node = self.node(name);
         let mut pullers = node.inputs(inputs);
         let flows = node.outputs(ports);
@@ -117,10 +119,11 @@ impl<'scope> Dataflow<'scope> {
         builder.build_reschedule(move |capabilities| {
             let mut node = Node {
                 operator,
-                ports: Ports::new(outputs, capabilities),
+                ports: Ports::new(outputs, capabilities, workers),
                 account,
                 lag,
                 told: Timestamp::MIN,
+                last: Timestamp::MIN,
                 under_way: None,
                 frontier: Some(Stamp::MIN),
                 alarm,
@@ -135,7 +138,7 @@ impl<'scope> Dataflow<'scope> {
                     if took_input {
                         node.frontier = meet_all(frontiers);
                         for (input, pull) in pullers.iter_mut().enumerate() {
-                            pull_all(pull, &guard.abort, |batch, ticket| node.take(input, batch, ticket))?;
+                            pull_all(pull, &guard.abort, |opened| node.take(input, opened))?;
                         }
                     }
                     let due = node.give()?;
@@ -159,6 +162,7 @@ impl<'scope> Dataflow<'scope> {
         ports: usize,
         make: impl FnOnce(Waker) -> Box<dyn SinkTask>,
     ) -> Vec<Flow<'scope>> {
+        let workers = self.workers() as u32;
         let mut node = self.node(name);
         let mut pullers = node.inputs(inputs);
         let flows = node.outputs(ports);
@@ -172,7 +176,7 @@ impl<'scope> Dataflow<'scope> {
         let account = Account::new(self.credit_bytes, waker.clone());
         let mut task = make(waker.clone());
         builder.build_reschedule(move |capabilities| {
-            let mut ports = Ports::new(outputs, capabilities);
+            let mut ports = Ports::new(outputs, capabilities, workers);
             let mut told = Timestamp::MIN;
             move |frontiers: &[MutableAntichain<Stamp>]| {
                 waker.running();
@@ -183,7 +187,10 @@ impl<'scope> Dataflow<'scope> {
                     let took_input = task.takes_input();
                     if took_input {
                         for (input, pull) in pullers.iter_mut().enumerate() {
-                            pull_all(pull, &guard.abort, |batch, ticket| task.batch(input, batch, ticket))?;
+                            pull_all(pull, &guard.abort, |opened| match opened {
+                                Opened::Batch(batch, ticket) => task.batch(input, batch, ticket),
+                                Opened::End(_) => Ok(()),
+                            })?;
                         }
                     }
                     let frontier = meet_all(frontiers);
@@ -272,18 +279,14 @@ impl<'scope> NodeBuilder<'scope> {
 }
 
 /// Takes all that has arrived on an input. After a fault, here or elsewhere, the rest is dropped: the generation ends.
-fn pull_all(
-    pull: &mut Puller,
-    abort: &Abort,
-    mut take: impl FnMut(wasmill_core::batch::Batch, Option<crate::credit::Ticket>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+fn pull_all(pull: &mut Puller, abort: &Abort, mut take: impl FnMut(Opened) -> Result<(), Fault>) -> Result<(), Fault> {
     let mut result = Ok(());
     pull(&mut |parcel| {
         if abort.is_set() {
             return;
         }
-        if let (Ok(()), Some((batch, ticket))) = (&result, parcel.open()) {
-            result = take(batch, ticket);
+        if let (Ok(()), Some(opened)) = (&result, parcel.open()) {
+            result = take(opened);
         }
     });
     result

@@ -72,7 +72,14 @@ impl Distributor<Parcel> for Splitter {
         stamp: &MessageStamp<T>,
         pushers: &mut [P],
     ) {
-        let Some((batch, ticket)) = parcel.take() else { return };
+        let (batch, ticket) = match std::mem::take(parcel) {
+            Parcel::Nothing => return,
+            Parcel::Batch(batch, ticket) => (batch, ticket),
+            end @ Parcel::End(_, worker) => {
+                Message::push_at(&mut { end }, stamp.clone(), &mut pushers[worker as usize]);
+                return;
+            }
+        };
         match self.route.clone() {
             Route::Local => unreachable!("local edges are not exchanged"),
             Route::One(WorkerIndex(worker)) => {

@@ -14,6 +14,7 @@ use wasmill_core::time::{Micros, Timestamp};
 
 use crate::alarms::Alarm;
 use crate::credit::{Account, Ticket};
+use crate::parcel::Opened;
 use crate::ports::Ports;
 use crate::stamp::Stamp;
 
@@ -27,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) lag: Micros,
     /// The watermark that the operator was told last.
     pub(crate) told: Timestamp,
+    /// The greatest watermark at which a producer of an input has ended.
+    pub(crate) last: Timestamp,
     /// What it is being told, slice by slice.
     pub(crate) under_way: Option<Firing>,
     /// Where the inputs stand; `None`: they have ended.
@@ -94,7 +97,14 @@ impl Node {
         self.under_way.is_none()
     }
 
-    pub(crate) fn take(&mut self, input: usize, batch: Batch, ticket: Option<Ticket>) -> Result<(), Fault> {
+    pub(crate) fn take(&mut self, input: usize, opened: Opened) -> Result<(), Fault> {
+        let (batch, ticket) = match opened {
+            Opened::Batch(batch, ticket) => (batch, ticket),
+            Opened::End(last) => {
+                self.last = self.last.max(last);
+                return Ok(());
+            }
+        };
         let mut out = Sender::of_input(&mut self.ports, ticket);
         self.operator.batch(input, batch, &mut out)
     }
@@ -106,8 +116,7 @@ impl Node {
         if !self.finish()? {
             return Ok(false);
         }
-        let reached = self.frontier.map_or(Timestamp::MAX, |stamp| Timestamp(stamp.watermark));
-        if reached > self.told {
+        while let Some(reached) = self.next_watermark() {
             self.under_way = Some(Firing::Watermark(reached));
             if !self.finish()? {
                 return Ok(false);
@@ -126,6 +135,17 @@ impl Node {
         }
         self.let_go();
         Ok(due)
+    }
+
+    /// The watermark that the operator is to be told. Before the end it is told the greatest of its inputs' last
+    /// watermarks, whether the frontier showed that or not: so what it sees before the end does not depend on the run.
+    fn next_watermark(&self) -> Option<Timestamp> {
+        let reached = match self.frontier {
+            Some(stamp) => Timestamp(stamp.watermark),
+            None if self.last > self.told => self.last,
+            None => Timestamp::MAX,
+        };
+        (reached > self.told).then_some(reached)
     }
 
     /// Processing time, where it has come to what the operator asked for.
@@ -157,7 +177,12 @@ impl Node {
 
     fn let_go(&mut self) {
         match self.frontier {
-            None => self.ports.close(),
+            None => {
+                let at = self.ports.at();
+                let watermark = self.last.before(self.lag).0.max(at.watermark);
+                self.ports.advance(Stamp { watermark, ..at });
+                self.ports.close();
+            }
             Some(frontier) => {
                 let watermark = frontier.watermark.saturating_sub_unsigned(self.lag.0);
                 self.ports.advance(Stamp { watermark, ..frontier });

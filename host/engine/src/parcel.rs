@@ -1,35 +1,61 @@
-//! What travels on an edge: a batch with the ticket for its bytes. The container type of the dataflow.
+//! What travels on an edge: a batch with the ticket for its bytes, or the end. The container type of the dataflow.
 
 use timely::container::Accountable;
 use timely::dataflow::channels::ContainerBytes;
 
 use wasmill_core::batch::Batch;
+use wasmill_core::time::Timestamp;
 
 use crate::credit::Ticket;
 
-/// A batch on its way; empty only where timely wants a placeholder.
+/// What is on its way on an edge.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Parcel(Option<(Batch, Option<Ticket>)>);
+#[expect(clippy::large_enum_variant, reason = "all but a few are batches")]
+pub(crate) enum Parcel {
+    /// Where timely wants a placeholder.
+    #[default]
+    Nothing,
+    /// A batch.
+    Batch(Batch, Option<Ticket>),
+    /// A producer has sent its last, with its watermark then, to the worker of this number. The frontier alone does not
+    /// tell that watermark: it may pass it and be gone in one step.
+    End(Timestamp, u32),
+}
+
+/// What a reader finds in a parcel.
+#[expect(clippy::large_enum_variant, reason = "all but a few are batches")]
+pub(crate) enum Opened {
+    /// A batch.
+    Batch(Batch, Option<Ticket>),
+    /// The last watermark of one of the producers.
+    End(Timestamp),
+}
 
 impl Parcel {
     pub(crate) fn new(batch: Batch, ticket: Option<Ticket>) -> Self {
-        Self((!batch.is_empty()).then_some((batch, ticket)))
+        if batch.is_empty() {
+            Self::Nothing
+        } else {
+            Self::Batch(batch, ticket)
+        }
     }
 
-    pub(crate) fn open(self) -> Option<(Batch, Option<Ticket>)> {
-        self.0
-    }
-
-    pub(crate) fn take(&mut self) -> Option<(Batch, Option<Ticket>)> {
-        self.0.take()
+    pub(crate) fn open(self) -> Option<Opened> {
+        match self {
+            Self::Nothing => None,
+            Self::Batch(batch, ticket) => Some(Opened::Batch(batch, ticket)),
+            Self::End(last, _) => Some(Opened::End(last)),
+        }
     }
 }
 
 impl Accountable for Parcel {
     fn record_count(&self) -> i64 {
-        self.0
-            .as_ref()
-            .map_or(0, |(batch, _)| i64::try_from(batch.rows()).unwrap_or(i64::MAX))
+        match self {
+            Self::Nothing => 0,
+            Self::Batch(batch, _) => i64::try_from(batch.rows()).unwrap_or(i64::MAX),
+            Self::End(..) => 1,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use timely::dataflow::channels::pushers;
 use timely::dataflow::operators::Capability;
 
 use wasmill_core::batch::Batch;
+use wasmill_core::time::Timestamp;
 
 use crate::credit::Ticket;
 use crate::parcel::Parcel;
@@ -15,11 +16,18 @@ pub(crate) struct Ports {
     /// One per output; `None` when the task has sent its last.
     capabilities: Option<Vec<Capability<Stamp>>>,
     at: Stamp,
+    /// The number of workers of the job: each is told of the end.
+    workers: u32,
 }
 
 impl Ports {
-    pub(crate) fn new(outputs: Vec<pushers::Output<Stamp, Parcel>>, capabilities: Vec<Capability<Stamp>>) -> Self {
+    pub(crate) fn new(
+        outputs: Vec<pushers::Output<Stamp, Parcel>>,
+        capabilities: Vec<Capability<Stamp>>,
+        workers: u32,
+    ) -> Self {
         Self {
+            workers,
             outputs,
             capabilities: Some(capabilities),
             at: Stamp::MIN,
@@ -50,9 +58,17 @@ impl Ports {
         }
     }
 
-    /// Promises to send nothing any more.
+    /// Sends to every reader on every worker that this task has ended, at the watermark that it holds, and nothing more.
     pub(crate) fn close(&mut self) {
-        self.capabilities = None;
+        let Some(capabilities) = self.capabilities.take() else {
+            return;
+        };
+        let last = Timestamp(self.at.watermark);
+        for (output, capability) in self.outputs.iter_mut().zip(&capabilities) {
+            for worker in 0..self.workers {
+                output.activate().give(capability, &mut Parcel::End(last, worker));
+            }
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

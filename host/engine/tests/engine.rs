@@ -18,7 +18,7 @@ use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_engine::{
-    Abort, Alarms, Dataflow, Ending, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask,
+    Abort, Alarms, Dataflow, Ending, Flow, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask,
     Ticket, run,
 };
 
@@ -563,5 +563,102 @@ fn what_comes_while_an_operator_fires_is_taken_afterwards() {
         );
         assert_eq!(ended, Ok(()));
         assert_eq!(*rows.lock().expect("no panic"), 10 + 59 * 100 + 1 + 50 * 10);
+    }
+}
+
+/// Notes each watermark that it is told on a worker.
+struct Told {
+    name: &'static str,
+    worker: u32,
+    told: ToldBy,
+}
+
+/// By operator and worker.
+type ToldBy = Arc<Mutex<BTreeMap<(&'static str, u32), Vec<i64>>>>;
+
+impl Operator for Told {
+    fn batch(&mut self, _: usize, _: Batch, _: &mut dyn Emit) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn watermark(&mut self, to: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
+        let mut told = self.told.lock().expect("no panic");
+        told.entry((self.name, self.worker)).or_default().push(to.0);
+        Ok(Step::Done)
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn clock(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
+        Ok(Step::Done)
+    }
+
+    fn save(&mut self, _: &mut dyn Save) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn load(&mut self, _: KeyGroup, _: &[u8], _: &[u8]) -> Result<(), Fault> {
+        Err(Fault::fatal(Domain::Internal, "no state"))
+    }
+}
+
+/// A source on one worker that has three rows and ends at a watermark.
+fn ending_at<'scope>(dataflow: &mut Dataflow<'scope>, name: &str, home: u32, last: i64) -> Flow<'scope> {
+    let acts = vec![Act::Emit(vec![1, 2, 3], 0), Act::Promise(last)];
+    let here = dataflow.worker() == WorkerIndex(home);
+    let script = Script {
+        acts: if here { acts.into() } else { VecDeque::new() },
+        credit_seen: Arc::default(),
+    };
+    dataflow.source(name, 1, |_| Box::new(script)).remove(0)
+}
+
+#[test]
+fn every_operator_is_told_the_greatest_last_watermark_of_its_inputs_before_the_end() {
+    for workers in [1, 2, 3] {
+        let told = ToldBy::default();
+        let noting = Arc::clone(&told);
+        let ended = run(
+            &settings(workers, 1 << 20),
+            &Abort::new(),
+            move |dataflow: &mut Dataflow<'_>| {
+                let worker = dataflow.worker();
+                let by_key = Route::Keyed {
+                    key: vec![0],
+                    groups: 16,
+                };
+                let early = ending_at(dataflow, "early", 0, 25);
+                let late = ending_at(dataflow, "late", workers as u32 - 1, 40);
+                let note = |name| {
+                    Box::new(Told {
+                        name,
+                        worker: worker.0,
+                        told: Arc::clone(&noting),
+                    })
+                };
+                let inputs = vec![(early, by_key.clone()), (late, Route::One(WorkerIndex(0)))];
+                let both = dataflow.operator("both", inputs, 1, Micros(10), note("both")).remove(0);
+                let after = dataflow
+                    .operator("after", vec![(both, Route::Local)], 1, Micros::ZERO, note("after"))
+                    .remove(0);
+                let keep = Keep {
+                    worker: worker.0,
+                    seen: Seen::default(),
+                    held: VecDeque::new(),
+                    hold: 0,
+                    ended: false,
+                };
+                dataflow.sink("keep", vec![(after, Route::Local)], 0, |_| Box::new(keep));
+                Ok(())
+            },
+        );
+        assert_eq!(ended, Ok(()));
+        for (by, told) in &*told.lock().expect("no panic") {
+            let last = if by.0 == "both" { 40 } else { 30 };
+            assert!(told.ends_with(&[last, i64::MAX]), "{by:?} of {workers}: {told:?}");
+            assert!(told.is_sorted_by(|a, b| a < b), "{by:?} of {workers}: {told:?}");
+        }
     }
 }

@@ -142,6 +142,13 @@ impl Shared {
         Timestamp(self.published.load(Ordering::SeqCst))
     }
 
+    /// The greatest watermark that a partition has come to: where the source ends, when all rows are stamped.
+    pub(crate) fn last(&self) -> Timestamp {
+        let state = self.lock();
+        let reached = state.partitions.iter().map(|at| at.carry.watermark.current());
+        reached.max().unwrap_or(Timestamp::MIN)
+    }
+
     /// A worker takes part.
     pub(crate) fn join(&self, waker: Waker) {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);

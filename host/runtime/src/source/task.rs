@@ -38,6 +38,7 @@ impl SourceTask for Task {
                     return Ok(SourceState::Parked);
                 }
                 Taken::Finished => {
+                    out.promise(self.shared.last());
                     self.shared.announce();
                     return Ok(SourceState::Ended);
                 }

@@ -8,7 +8,7 @@ pub mod json;
 pub mod raw;
 pub mod text;
 
-mod base64;
+pub mod base64;
 mod lines;
 mod number;
 mod slots;

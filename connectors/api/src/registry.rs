@@ -49,6 +49,27 @@ impl Registry {
         self
     }
 
+    /// Adds a source connector of a type that is not known here, such as a stand-in for another.
+    #[must_use]
+    pub fn with_source(mut self, name: &'static str, source: Box<dyn AnySource>) -> Self {
+        self.sources.insert(name, source);
+        self
+    }
+
+    /// Adds a sink connector of a type that is not known here.
+    #[must_use]
+    pub fn with_sink(mut self, name: &'static str, sink: Box<dyn AnySink>) -> Self {
+        self.sinks.insert(name, sink);
+        self
+    }
+
+    /// Adds a format of a type that is not known here.
+    #[must_use]
+    pub fn with_format(mut self, name: &'static str, format: Box<dyn AnyFormat>) -> Self {
+        self.formats.insert(name, format);
+        self
+    }
+
     /// The source connector of this name.
     pub fn find_source(&self, name: &str) -> Option<&dyn AnySource> {
         self.sources.get(name).map(AsRef::as_ref)

@@ -33,6 +33,7 @@ Examples:
   wasmill run topology.toml                   run it to the end of its input
   wasmill new my-operator                     write a plugin to start from
   wasmill build my-operator                   make a component of it
+  wasmill test                                run the tests in this folder
 
 Environment:
   WASMILL__SECTION__KEY       overrides a key of a topology, as in WASMILL__ENGINE__WORKERS=4
@@ -45,7 +46,7 @@ Exit codes:
   0    it did what was asked
   1    it failed
   2    the command line is wrong
-  3    the topology has errors
+  3    the topology, or a test file, has errors
   130  it was stopped by a signal; what sinks had been given is written";
 
 /// For whom output is written.
@@ -159,6 +160,33 @@ Examples:
         /// The file to write. Default: NAME.wasm in the project's folder.
         #[arg(long, short)]
         output: Option<PathBuf>,
+    },
+    /// Run tests of operators and topologies
+    ///
+    /// A test file, named *.test.toml, says what is tested, what happens to it step by step (rows, watermarks, processing
+    /// time) and what is expected. Every test is run again in other shapes (batches, subtasks, state on disk, restored
+    /// after a step), which must give the same. No connector is opened. See docs/testing.md.
+    #[command(after_long_help = "\
+Examples:
+  wasmill test                              the test files in this folder and the folders in it
+  wasmill test score.test.toml --filter late
+  wasmill test --bless                      write what came to the files that tests expect
+
+With --format json each test is a line, and the last line sums them up.
+Exit codes: 0 all tests passed, 1 one failed, 3 a test file or its topology has errors.")]
+    Test {
+        /// Test files, and folders with test files. Default: the current folder.
+        #[arg(value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Run the tests whose names hold this text.
+        #[arg(long, value_name = "TEXT")]
+        filter: Option<String>,
+        /// Write what came to the files that tests expect, instead of comparing.
+        #[arg(long)]
+        bless: bool,
+        /// With what points of restoring are drawn, for tests of many steps. Default: one that follows from the test's name.
+        #[arg(long, value_name = "NUMBER")]
+        seed: Option<u64>,
     },
     /// Write completions for a shell
     #[command(after_long_help = "\

@@ -7,3 +7,4 @@ pub(crate) mod graph;
 pub(crate) mod inspect;
 pub(crate) mod new;
 pub(crate) mod run;
+pub(crate) mod test;

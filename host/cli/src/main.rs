@@ -58,6 +58,20 @@ fn execute(command: Command, format: Format) -> Result<Exit, Box<dyn Error>> {
         Command::Inspect { plugin, inputs, config } => commands::inspect::execute(&plugin, &inputs, &config, format),
         Command::New { name, world, folder } => commands::new::execute(&name, world, folder, format),
         Command::Build { project, output } => commands::build::execute(&project, output, format),
+        Command::Test {
+            paths,
+            filter,
+            bless,
+            seed,
+        } => {
+            let settings = commands::test::Settings {
+                paths,
+                filter,
+                bless,
+                seed,
+            };
+            commands::test::execute(&settings, format)
+        }
         Command::Completions { shell } => Ok(commands::completions::execute(shell)?),
         Command::Compile { metering } => {
             wasmill_component::compile_main(metering.parse()?, &mut io::stdin().lock(), &mut io::stdout().lock())?;

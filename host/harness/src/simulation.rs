@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmill_component::{Host, Isolation};
 use wasmill_core::batch::Batch;
-use wasmill_core::fault::Fault;
+use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{KeyGroup, NodeId, NodeIndex, StreamIndex, WorkerIndex};
 use wasmill_core::key;
 use wasmill_core::operator::{Operator, Step};
@@ -39,11 +39,11 @@ impl Default for Shape {
     }
 }
 
-/// Rows that reached a sink.
+/// Rows that reached a sink, or that went through a stream that is watched.
 #[derive(Clone, Debug)]
 pub struct Delivered {
-    /// The sink.
-    pub sink: NodeId,
+    /// The sink; `None` for a stream that is watched.
+    pub sink: Option<NodeId>,
     /// The stream that they came from.
     pub stream: StreamIndex,
     /// The rows.
@@ -57,7 +57,9 @@ pub struct Saved {
     /// By node: every entry that its subtasks handed out.
     pub entries: Vec<Vec<Entry>>,
     watermarks: Vec<Timestamp>,
+    lasts: Vec<Timestamp>,
     sources: BTreeMap<usize, BTreeMap<String, Timestamp>>,
+    now: Timestamp,
 }
 
 /// An entry of an operator's state: its key group, its key, its value.
@@ -71,13 +73,19 @@ pub struct Simulation<'a> {
     subtasks: Vec<Vec<Box<dyn Counting>>>,
     /// The watermark of each node's outputs.
     watermarks: Vec<Timestamp>,
+    /// The greatest watermark of each node's outputs before their end.
+    lasts: Vec<Timestamp>,
     /// By source: the watermark of each of its partitions.
     sources: BTreeMap<usize, BTreeMap<String, Timestamp>>,
     /// The worker that takes the next batch of a source.
     next_worker: usize,
     /// Who reads each stream: the node and its input.
     readers: Vec<Vec<(usize, usize)>>,
+    /// The streams that are watched.
+    watched: Vec<StreamIndex>,
     delivered: Vec<Delivered>,
+    /// Processing time.
+    now: Timestamp,
 }
 
 /// A batch on its way to a subtask's input.
@@ -125,11 +133,26 @@ impl<'a> Simulation<'a> {
             shape,
             subtasks,
             watermarks: vec![Timestamp::MIN; plan.nodes.len()],
+            lasts: vec![Timestamp::MIN; plan.nodes.len()],
             sources: BTreeMap::new(),
             next_worker: 0,
             readers,
+            watched: Vec::new(),
             delivered: Vec::new(),
+            now: Timestamp(0),
         })
+    }
+
+    /// Watches streams: what goes through them is [`Self::delivered`] too.
+    #[must_use]
+    pub fn watching(mut self, streams: &[StreamIndex]) -> Self {
+        self.watched = streams.to_vec();
+        self
+    }
+
+    /// How the operators run.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// A partition of a source is there, and holds the source's watermark back from here on.
@@ -159,7 +182,7 @@ impl<'a> Simulation<'a> {
             self.next_worker = (worker + 1) % self.shape.workers.get();
             self.deliver(node, worker, vec![(0, batch.gather(rows))])?;
         }
-        Ok(())
+        self.wake()
     }
 
     /// A partition's watermark rises; one that would fall stays. [`Timestamp::MAX`]: the partition has ended.
@@ -172,7 +195,8 @@ impl<'a> Simulation<'a> {
         if let Some(reached) = partitions.get_mut(partition) {
             *reached = to.max(*reached);
         }
-        self.propagate()
+        self.propagate()?;
+        self.wake()
     }
 
     /// Every partition of every source has ended.
@@ -184,20 +208,39 @@ impl<'a> Simulation<'a> {
             if matches!(node.kind, NodeKind::Source(_)) {
                 let partitions = self.sources.entry(index).or_default();
                 partitions.entry(String::new()).or_insert(Timestamp::MAX);
-                partitions.values_mut().for_each(|reached| *reached = Timestamp::MAX);
+                for reached in partitions.values_mut() {
+                    *reached = Timestamp::MAX;
+                }
             }
         }
-        self.propagate()
+        self.propagate()?;
+        self.wake()
     }
 
-    /// Processing time comes to `now`: whoever waits for a time up to then is called.
+    /// Processing time comes to `now`: whoever waits for a time up to then is called. It begins at 1970, and one that would
+    /// go back stays.
     ///
     /// # Errors
     /// An operator failed.
     pub fn clock(&mut self, now: Timestamp) -> Result<(), Fault> {
+        self.now = now.max(self.now);
+        self.wake()
+    }
+
+    /// Calls whoever asked for a time that has come, until nobody does.
+    fn wake(&mut self) -> Result<(), Fault> {
+        /// More calls of one subtask at one time than this are a circle.
+        const CALLS_MAX: usize = 100_000;
+        let now = self.now;
         for node in 0..self.plan.nodes.len() {
             for worker in 0..self.subtasks[node].len() {
+                let mut calls = 0;
                 while self.subtasks[node][worker].wake_at().is_some_and(|at| at <= now) {
+                    calls += 1;
+                    if calls > CALLS_MAX {
+                        let message = format!("it asks again and again to be called at {now}");
+                        return Err(Fault::fatal(Domain::Internal, message).at(&self.plan.nodes[node].id));
+                    }
                     self.step(node, worker, |subtask, out| subtask.clock(now, out))?;
                 }
             }
@@ -227,7 +270,9 @@ impl<'a> Simulation<'a> {
         Ok(Saved {
             entries,
             watermarks: self.watermarks.clone(),
+            lasts: self.lasts.clone(),
             sources: self.sources.clone(),
+            now: self.now,
         })
     }
 
@@ -252,25 +297,32 @@ impl<'a> Simulation<'a> {
             }
         }
         self.watermarks.clone_from(&saved.watermarks);
+        self.lasts.clone_from(&saved.lasts);
         self.sources.clone_from(&saved.sources);
+        self.now = saved.now;
         Ok(())
     }
 
     /// Carries watermarks from the sources on, node by node.
     fn propagate(&mut self) -> Result<(), Fault> {
         for (index, node) in self.plan.nodes.iter().enumerate() {
-            let merged = match &node.kind {
-                NodeKind::Source(_) => {
-                    let partitions = self.sources.get(&index);
-                    partitions.and_then(|partitions| partitions.values().min().copied())
-                }
-                _ => {
-                    let producers = node.inputs.iter().map(|&input| self.plan.stream(input).producer);
-                    producers.map(|producer| self.watermarks[producer.0 as usize]).min()
-                }
+            let merged = if let NodeKind::Source(_) = &node.kind {
+                let partitions = self.sources.get(&index);
+                partitions.and_then(|partitions| partitions.values().min().copied())
+            } else {
+                let producers = node.inputs.iter().map(|&input| self.plan.stream(input).producer);
+                producers.map(|producer| self.watermarks[producer.0 as usize]).min()
             };
             let merged = merged.unwrap_or(Timestamp::MIN);
             let lag = operators::lag(node);
+            let last = self.last_of_inputs(index);
+            self.lasts[index] = self.lasts[index].max(last.before(lag));
+            if merged == Timestamp::MAX && self.watermarks[index] < Timestamp::MAX && is_operator(node) {
+                // As the engine does: before the end comes the greatest of the inputs' last watermarks.
+                for worker in 0..self.subtasks[index].len() {
+                    self.step(index, worker, |subtask, out| subtask.watermark(last, out))?;
+                }
+            }
             let promised = if merged == Timestamp::MAX {
                 merged
             } else {
@@ -286,6 +338,16 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
+    /// The greatest watermark before the end that an input of a node has come to, or a partition of a source.
+    fn last_of_inputs(&self, index: usize) -> Timestamp {
+        let node = &self.plan.nodes[index];
+        let of_inputs = node.inputs.iter().map(|&input| self.plan.stream(input).producer);
+        let of_inputs = of_inputs.map(|producer| self.lasts[producer.0 as usize]);
+        let partitions = self.sources.get(&index).into_iter().flat_map(BTreeMap::values);
+        let reached = partitions.copied().filter(|reached| *reached < Timestamp::MAX);
+        of_inputs.chain(reached).max().unwrap_or(Timestamp::MIN)
+    }
+
     /// Calls a subtask until it has given all, and delivers what it gives.
     fn step(
         &mut self,
@@ -295,7 +357,8 @@ impl<'a> Simulation<'a> {
     ) -> Result<(), Fault> {
         loop {
             let mut out = Vec::new();
-            let step = call(&mut *self.subtasks[node][worker], &mut out)?;
+            let called = call(&mut *self.subtasks[node][worker], &mut out);
+            let step = called.map_err(|fault| fault.at(&self.plan.nodes[node].id))?;
             self.deliver(node, worker, out)?;
             if step == Step::Done {
                 return Ok(());
@@ -306,7 +369,7 @@ impl<'a> Simulation<'a> {
     /// Brings what a node gave to whoever reads it, and what they give in turn.
     fn deliver(&mut self, node: usize, worker: usize, given: Vec<(usize, Batch)>) -> Result<(), Fault> {
         let mut parcels = VecDeque::new();
-        self.post(node, worker, given, &mut parcels);
+        self.post(node, worker, given, &mut parcels)?;
         while let Some(parcel) = parcels.pop_front() {
             let Parcel {
                 node,
@@ -315,28 +378,43 @@ impl<'a> Simulation<'a> {
                 batch,
             } = parcel;
             let mut out: Vec<(usize, Batch)> = Vec::new();
-            Operator::batch(&mut *self.subtasks[node][worker], input, batch, &mut out)?;
-            self.post(node, worker, out, &mut parcels);
+            Operator::batch(&mut *self.subtasks[node][worker], input, batch, &mut out)
+                .map_err(|fault| fault.at(&self.plan.nodes[node].id))?;
+            self.post(node, worker, out, &mut parcels)?;
         }
         Ok(())
     }
 
-    fn post(&mut self, node: usize, worker: usize, given: Vec<(usize, Batch)>, parcels: &mut VecDeque<Parcel>) {
+    fn post(
+        &mut self,
+        node: usize,
+        worker: usize,
+        given: Vec<(usize, Batch)>,
+        parcels: &mut VecDeque<Parcel>,
+    ) -> Result<(), Fault> {
         let ports = operators::ports(&self.plan.nodes[node]);
         for (port, batch) in given {
-            assert!(
-                batch.watermark_min() >= self.watermarks[node].0,
-                "{} gave rows with W {} after its watermark reached {}",
-                self.plan.nodes[node].id,
-                Timestamp(batch.watermark_min()),
-                self.watermarks[node]
-            );
+            if batch.watermark_min() < self.watermarks[node].0 {
+                let message = format!(
+                    "it gave rows with the watermark {} after its own had reached {}",
+                    Timestamp(batch.watermark_min()),
+                    self.watermarks[node]
+                );
+                return Err(Fault::fatal(Domain::Internal, message).at(&self.plan.nodes[node].id));
+            }
             let stream = ports[port];
+            if self.watched.contains(&stream) {
+                self.delivered.push(Delivered {
+                    sink: None,
+                    stream,
+                    batch: batch.clone(),
+                });
+            }
             for &(reader, input) in &self.readers[stream.0 as usize] {
                 let to = &self.plan.nodes[reader];
                 if let NodeKind::Sink(_) = to.kind {
                     self.delivered.push(Delivered {
-                        sink: to.id.clone(),
+                        sink: Some(to.id.clone()),
                         stream,
                         batch: batch.clone(),
                     });
@@ -353,6 +431,7 @@ impl<'a> Simulation<'a> {
                 }));
             }
         }
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@
 mod blame;
 mod calls;
 mod expiry;
+pub mod inspect;
 mod outputs;
 mod slice;
 mod state;

@@ -30,6 +30,18 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "wasmill-state",
         ],
     ),
+    (
+        "wasmill-harness",
+        &[
+            "wasmill-core",
+            "wasmill-connector-api",
+            "wasmill-component",
+            "wasmill-operators",
+            "wasmill-runtime",
+            "wasmill-state",
+            "wasmill-topology",
+        ],
+    ),
     ("wasmill-plugin-build", &[]),
     (
         "wasmill-cli",
@@ -40,6 +52,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "wasmill-connector-generator",
             "wasmill-connector-stdout",
             "wasmill-component",
+            "wasmill-harness",
             "wasmill-plugin-build",
             "wasmill-runtime",
             "wasmill-topology",

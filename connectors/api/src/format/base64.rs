@@ -13,8 +13,13 @@ const VALUES: [u8; 256] = {
     values
 };
 
+/// A text that is not canonical base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the text is not base64")]
+pub struct NotBase64;
+
 /// Appends the text of `bytes`.
-pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let group = u32::from(chunk[0]) << 16
@@ -31,9 +36,9 @@ pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// The text is not canonical base64; a part of it may have been appended.
-pub(crate) fn decode(text: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
+pub fn decode(text: &[u8], out: &mut Vec<u8>) -> Result<(), NotBase64> {
     if !text.len().is_multiple_of(4) {
-        return Err(());
+        return Err(NotBase64);
     }
     let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
     let last = text.len().saturating_sub(4);
@@ -43,7 +48,7 @@ pub(crate) fn decode(text: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
         for &byte in &chunk[..4 - pad] {
             let value = VALUES[byte as usize];
             if value == 255 {
-                return Err(());
+                return Err(NotBase64);
             }
             group = group << 6 | u32::from(value);
         }
@@ -51,7 +56,7 @@ pub(crate) fn decode(text: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
         let bytes = group.to_be_bytes();
         let (kept, cut) = bytes[1..].split_at(3 - pad);
         if cut.iter().any(|byte| *byte != 0) {
-            return Err(());
+            return Err(NotBase64);
         }
         out.extend_from_slice(kept);
     }
@@ -89,7 +94,7 @@ mod tests {
         for wrong in [
             "Zg", "Zg=", "Z===", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9v\n", "====",
         ] {
-            assert_eq!(decode(wrong.as_bytes(), &mut Vec::new()), Err(()), "{wrong}");
+            assert_eq!(decode(wrong.as_bytes(), &mut Vec::new()), Err(NotBase64), "{wrong}");
         }
     }
 

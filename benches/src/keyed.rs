@@ -1,31 +1,37 @@
-//! Keyed state: an operator with a native guest, beside a loop over a hash map.
+//! Keyed state: an operator with a native guest and with a Wasm one, beside a loop over a hash map.
 //!
-//! Each row adds to its key's count and sum and gives both. The guest gets what a Wasm one would and returns the same, so
-//! what is measured is everything but the crossing.
+//! Each row adds to its key's count and sum and gives both. The native guest gets what a Wasm one would and returns the
+//! same, so what is measured is everything but the crossing. The Wasm one, `plugins/bench-counter`, counts only.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
 
 use arrow_array::Int64Array;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use wasmill_component::{Host, Isolation, Placement};
 use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::{Column, Scalar};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{NodeId, NodeIndex};
 use wasmill_core::keyed::{
-    Keyed, KeyedCall, KeyedColumn, KeyedDescription, KeyedOutput, KeyedOutputs, KeysOf, Origins, TableDescription,
-    TableKind, Update,
+    Keyed, KeyedCall, KeyedColumn, KeyedDescription, KeyedOutput, KeyedOutputs, KeysOf, Origins, StateAccess,
+    TableDescription, TableKind, Update,
 };
 use wasmill_core::operator::{Emit, Operator, Step};
 use wasmill_core::plan::{KeyedNode, OnFault, RowOrder, Stream};
-use wasmill_core::plugin::{Limits, PluginRef};
+use wasmill_core::plugin::{Describer, Limits, PluginRef};
 use wasmill_core::schema::{DataType, Field, Schema};
 use wasmill_core::time::Timestamp;
-use wasmill_core::transform::{OutputDescription, Requirement};
+use wasmill_core::transform::{InputDescription, OutputDescription, Requirement};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_core::window::Late;
 use wasmill_operators::{KeyedLimits, KeyedOperator, KeyedPorts, KeyedState};
 use wasmill_state::Store;
 
 use crate::Run;
+use crate::boundary::host;
 use crate::failure::Failure;
 use crate::random::Random;
 use crate::report::Budget;
@@ -42,36 +48,41 @@ const GROUPS: u16 = 256;
 
 /// Runs the bench.
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
-    let lines = [
-        (RowOrder::Arrival, 100, "arrival order, 10^2 keys"),
-        (RowOrder::Arrival, 10_000, "arrival order, 10^4 keys"),
-        (RowOrder::Arrival, 1_000_000, "arrival order, 10^6 keys"),
-        (RowOrder::EventTime, 100, "event-time order, 10^2 keys"),
-        (RowOrder::EventTime, 10_000, "event-time order, 10^4 keys"),
-        (RowOrder::EventTime, 1_000_000, "event-time order, 10^6 keys"),
+    let orders = [
+        (RowOrder::Arrival, "arrival order"),
+        (RowOrder::EventTime, "event-time order"),
     ];
-    if !lines.iter().any(|line| run.wants(NAME, line.2)) {
+    let sizes = [(100, "10^2"), (10_000, "10^4"), (1_000_000, "10^6")];
+    let makers = [(Maker::Native, "native"), (Maker::Wasm, "Wasm")];
+    let lines: Vec<_> = makers
+        .iter()
+        .flat_map(|maker| orders.iter().map(move |order| (maker, order)))
+        .flat_map(|((maker, by), (order, about))| {
+            sizes.map(|(keys, shown)| (*maker, *order, keys, format!("{by} guest, {about}, {shown} keys")))
+        })
+        .filter(|line| run.wants(NAME, &line.3))
+        .collect();
+    if lines.is_empty() {
         return Ok(());
     }
     run.report.bench(
         NAME,
         "a count and a sum by an integer key, given with each row; natively a hash map",
     );
-    for (order, keys, line) in lines {
-        if !run.wants(NAME, line) {
-            continue;
-        }
+    let host = host()?;
+    for (maker, order, keys, line) in lines {
         let batches = batches(keys);
-        let expected = by_hand(&batches);
-        assert_eq!(operator(order, &batches)?, expected, "both ways give the same");
+        let expected = by_hand(&batches, maker);
+        let operator = |batches: &[Batch]| operator(keyed(order, maker, &host)?, batches);
+        assert_eq!(operator(&batches)?, expected, "both ways give the same");
         let measured = compare(
             run.plan(),
             Cost::Thread,
             ROWS,
-            || assert_eq!(operator(order, &batches).ok(), Some(expected), "the same again"),
-            || assert_eq!(by_hand(&batches), expected, "the same again"),
+            || assert_eq!(operator(&batches).ok(), Some(expected), "the same again"),
+            || assert_eq!(by_hand(&batches, maker), expected, "the same again"),
         );
-        run.report.add(line, &measured, Budget::None);
+        run.report.add(&line, &measured, Budget::None);
     }
     Ok(())
 }
@@ -169,22 +180,29 @@ struct Sum(Results);
 
 impl Emit for Sum {
     fn emit(&mut self, _: usize, batch: Batch) {
-        let (key, count, sum) = (batch.column(0), batch.column(1), batch.column(2));
-        let (Column::Int64(key), Column::Int64(count), Column::Int64(sum)) = (&*key, &*count, &*sum) else {
-            unreachable!("the results are these")
+        let columns: Vec<_> = (0..batch.slots().len()).map(|column| batch.column(column)).collect();
+        let value = |column: usize, row: usize| match columns.get(column).map(|column| &**column) {
+            Some(Column::Int64(values)) => values.value(row),
+            // The Wasm guest gives no sum.
+            None => 0,
+            Some(_) => unreachable!("the results are integers"),
         };
         self.0.0 += batch.rows();
         for row in 0..batch.rows() {
-            self.0.1 = self
-                .0
-                .1
-                .wrapping_add(mix(key.value(row), count.value(row), sum.value(row)));
+            let mixed = mix(value(0, row), value(1, row), value(2, row));
+            self.0.1 = self.0.1.wrapping_add(mixed);
         }
     }
 }
 
-fn operator(order: RowOrder, batches: &[Batch]) -> Result<Results, Failure> {
-    let mut keyed = keyed(order);
+/// Who made the guest.
+#[derive(Clone, Copy, PartialEq)]
+enum Maker {
+    Native,
+    Wasm,
+}
+
+fn operator(mut keyed: KeyedOperator, batches: &[Batch]) -> Result<Results, Failure> {
     let mut out = Sum::default();
     for (number, batch) in batches.iter().enumerate() {
         keyed.batch(0, batch.clone(), &mut out)?;
@@ -201,7 +219,79 @@ fn advance(keyed: &mut KeyedOperator, to: Timestamp, out: &mut Sum) -> Result<()
     Ok(())
 }
 
-fn keyed(order: RowOrder) -> KeyedOperator {
+fn keyed(order: RowOrder, maker: Maker, host: &Host) -> Result<KeyedOperator, Failure> {
+    match maker {
+        Maker::Native => Ok(native(order)),
+        Maker::Wasm => wasm(order, host),
+    }
+}
+
+/// The operator around `plugins/bench-counter`.
+fn wasm(order: RowOrder, host: &Host) -> Result<KeyedOperator, Failure> {
+    const CONFIG: &str = r#"{"emit":true}"#;
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/bench-counter");
+    let settings = wasmill_plugin_build::Settings::discover()?;
+    let built = wasmill_plugin_build::build(&project, &settings, &mut |_| {})?;
+    let (plugin, _) = host.load(&built.path)?;
+    let input = input();
+    let described = [InputDescription {
+        name: input.name.clone(),
+        schema: input.schema.clone(),
+        changelog: false,
+    }];
+    let key = [Field::required("key", DataType::Int64)];
+    let limits = Limits::default();
+    let description = Describer::keyed(host, &plugin, CONFIG, &described, &key, &limits)?;
+    let output = Stream {
+        schema: description.outputs[0].schema.clone(),
+        live: vec![true; description.outputs[0].schema.len()],
+        ..stream("counts", &[])
+    };
+    let node = KeyedNode {
+        plugin,
+        config: CONFIG.to_owned(),
+        description,
+        key: vec![vec![0]],
+        order,
+        late: Late::Drop,
+        on_fault: OnFault::Fail,
+        limits,
+    };
+    let state = KeyedState::new(&node, vec![DataType::Int64], Store::memory(), GROUPS, None);
+    let placement = Placement {
+        node: &NodeId::new("counts"),
+        plugin: &node.plugin,
+        config: CONFIG,
+        limits: &node.limits,
+        fault_may_blame_rows: false,
+        isolation: Isolation::Instance,
+    };
+    let live = [output.live.clone()];
+    let shared = Rc::clone(&state) as Rc<RefCell<dyn StateAccess>>;
+    let guest = host.keyed(&placement, &described, &key, &node.description, &live, shared)?;
+    let ports = KeyedPorts {
+        inputs: &[&input],
+        outputs: &[&output],
+        late: 1,
+        dead_letters: None,
+    };
+    let limits = KeyedLimits::default();
+    Ok(KeyedOperator::new(
+        NodeId::new("counts"),
+        &node,
+        &ports,
+        guest,
+        state,
+        limits,
+    ))
+}
+
+fn input() -> Stream {
+    stream("rows", &[("key", DataType::Int64), ("number", DataType::Int64)])
+}
+
+/// The operator around [`Guest`].
+fn native(order: RowOrder) -> KeyedOperator {
     let results = [
         ("key", DataType::Int64),
         ("count", DataType::Int64),
@@ -242,7 +332,7 @@ fn keyed(order: RowOrder) -> KeyedOperator {
         on_fault: OnFault::Fail,
         limits: Limits::default(),
     };
-    let input = stream("rows", &[("key", DataType::Int64), ("number", DataType::Int64)]);
+    let input = input();
     let output = stream("counts", &results);
     let ports = KeyedPorts {
         inputs: &[&input],
@@ -280,7 +370,7 @@ fn stream(name: &str, columns: &[(&str, DataType)]) -> Stream {
 }
 
 /// A hash map, and the results of each batch in columns.
-fn by_hand(batches: &[Batch]) -> Results {
+fn by_hand(batches: &[Batch], maker: Maker) -> Results {
     let mut totals: HashMap<i64, (i64, i64), FixedState> = HashMap::default();
     let mut results: Results = (0, 0);
     for batch in batches {
@@ -295,7 +385,7 @@ fn by_hand(batches: &[Batch]) -> Results {
             total.0 += 1;
             total.1 += number;
             counts.push(total.0);
-            sums.push(total.1);
+            sums.push(if maker == Maker::Native { total.1 } else { 0 });
         }
         results.0 += counts.len();
         for ((&key, count), sum) in keys.values().iter().zip(counts).zip(sums) {

@@ -7,7 +7,7 @@ use wasmill_core::kind::Kind;
 use wasmill_core::schema::DataType;
 use wasmill_core::time::Timestamp;
 use wasmill_topology::codes;
-use wasmill_topology::reading::{Entry, Item, Problems, Table, Value, Word, did_you_mean};
+use wasmill_topology::reading::{Entry, Item, Problems, Table, Value, Word, did_you_mean, list as names};
 
 use crate::diff::{self, Line};
 use crate::kept::KeptTable;
@@ -133,6 +133,7 @@ fn wanted(row: &Table, item: &Item, output: &Output, problems: &Problems) -> Wan
         wanted[0] = Some(format!("\"{}\"", Kind::Insert.name()));
     }
     let mut named = vec![false; output.columns.len()];
+    let mut misspelt = false;
     for entry in &row.entries {
         let column = output
             .columns
@@ -149,6 +150,7 @@ fn wanted(row: &Table, item: &Item, output: &Output, problems: &Problems) -> Wan
             Some(0) => wanted[0] = kind(entry, problems),
             Some(hidden) => wanted[hidden] = hidden_time(entry, problems),
             None => {
+                misspelt = true;
                 let fields = output
                     .columns
                     .iter()
@@ -163,20 +165,24 @@ fn wanted(row: &Table, item: &Item, output: &Output, problems: &Problems) -> Wan
     if output.partial {
         return wanted;
     }
+    let mut missing: Vec<&str> = Vec::new();
     for (column, _) in named.iter().enumerate().filter(|(_, named)| !**named) {
         let field = &output.schema.fields()[output.columns[column]];
         if !field.nullable {
-            problems.error(
-                codes::TEST_ROW,
-                format!("a row of output `{}` has no `{}`", output.name, field.name),
-                &item.place,
-                format!(
-                    "to leave columns out, name those that count: [output.{}] with `columns`",
-                    output.name
-                ),
-            );
+            missing.push(&field.name);
         }
         wanted[HIDDEN.len() + column] = Some("null".to_owned());
+    }
+    if !missing.is_empty() && !misspelt {
+        problems.error(
+            codes::TEST_ROW,
+            format!("a row of output `{}` has no {}", output.name, names(&missing)),
+            &item.place,
+            format!(
+                "to leave columns out, name those that count: `columns` in [output.{}]",
+                output.name
+            ),
+        );
     }
     wanted
 }

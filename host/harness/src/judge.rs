@@ -274,3 +274,106 @@ pub(crate) fn file_name(path: &Path) -> String {
         .to_string_lossy()
         .into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use wasmill_component::{Host, Settings};
+    use wasmill_connector_api::registry::Registry;
+
+    use super::*;
+
+    const UNION: &str = r#"
+        [operator]
+        type = "union"
+
+        [input.a]
+        schema = [{ name = "id", type = "int64" }, { name = "at", type = "timestamp" }]
+        event-time = "at"
+
+        [[test]]
+        name = "rows go through"
+
+        [[test.step]]
+        rows = [{ id = 1, at = 2024-05-01T10:00:00Z }, { id = 2, at = 2024-05-01T10:00:01Z }]
+        expect = [{ id = 1, at = 2024-05-01T10:00:00Z }, { id = 2, at = 2024-05-01T10:00:01Z }]
+    "#;
+
+    /// The suite, and what comes of its test.
+    fn trace(suite: &Suite, components: &Host) -> Trace {
+        let bench = Bench {
+            tested: &suite.tested,
+            tables: &suite.tables,
+            kept: &suite.kept,
+            components,
+            scratch: std::env::temp_dir(),
+        };
+        bench.run(&suite.tests[0].script, &variation::plain()).expect("it runs")
+    }
+
+    fn suite(components: &Host) -> Suite {
+        let harness = Harness {
+            registry: Arc::new(Registry::new()),
+            components,
+            environment: &|_| None,
+            scratch: std::env::temp_dir(),
+            seed: None,
+        };
+        harness
+            .read(UNION, Path::new("union.test.toml"))
+            .expect("it has no errors")
+    }
+
+    #[test]
+    fn a_variation_that_gives_a_row_less_is_told_with_its_name_and_the_row() {
+        let components = Host::new(Settings::default()).expect("a host");
+        let suite = suite(&components);
+        let plain = trace(&suite, &components);
+        let mut other = trace(&suite, &components);
+        assert_eq!(
+            differs(&suite, &suite.tests[0], &variation::plain(), &plain, &other),
+            None
+        );
+        other.steps[0].outputs[0].remove(1);
+        let variation = Variation {
+            name: "with 3 subtasks and a restore after step 4".to_owned(),
+            ..variation::plain()
+        };
+        let failure = differs(&suite, &suite.tests[0], &variation, &plain, &other).expect("a row is gone");
+        assert_eq!(
+            failure.message,
+            "with 3 subtasks and a restore after step 4: output `out` gives something else at step 1 than as written"
+        );
+        let missing = failure.lines.iter().filter(|line| matches!(line, Line::Missing(_)));
+        assert_eq!(missing.count(), 1);
+    }
+
+    #[test]
+    fn a_variation_whose_rows_have_another_watermark_is_told_too() {
+        let components = Host::new(Settings::default()).expect("a host");
+        let suite = suite(&components);
+        let plain = trace(&suite, &components);
+        let mut other = trace(&suite, &components);
+        other.steps[0].outputs[0][0][2] = "\"2024-05-01T09:00:00Z\"".to_owned();
+        let failure = differs(&suite, &suite.tests[0], &variation::plain(), &plain, &other);
+        assert!(failure.is_some());
+    }
+
+    #[test]
+    fn a_variation_that_fails_is_told_with_its_step() {
+        let components = Host::new(Settings::default()).expect("a host");
+        let suite = suite(&components);
+        let plain = trace(&suite, &components);
+        let other = Trace {
+            steps: Vec::new(),
+            fault: Some(Fault::fatal(wasmill_core::fault::Domain::User, "it is broken")),
+        };
+        let failure = differs(&suite, &suite.tests[0], &variation::plain(), &plain, &other).expect("it failed");
+        assert_eq!(
+            (failure.step, failure.message.as_str()),
+            (Some(1), "as written: step 1 failed: it is broken")
+        );
+    }
+}

@@ -10,7 +10,7 @@ use wasmill_core::column::{Column, ColumnBuilder, Scalar, Value as Cell};
 use wasmill_core::plan::{MetadataColumn, SourceColumn, TimestampFormat};
 use wasmill_core::schema::{DataType, Schema};
 use wasmill_topology::codes;
-use wasmill_topology::reading::{Entry, Item, Problems, Table, Value, Word};
+use wasmill_topology::reading::{Entry, Item, Problems, Table, Value, Word, list};
 
 use crate::subject::unknown_column;
 use crate::value;
@@ -75,8 +75,9 @@ impl Given<'_> {
                     unknown_column(problems, &word(entry), &self.name, self.schema);
                 }
             }
+            self.report_missing(row, item, problems);
             for (column, builder) in builders.iter_mut().enumerate() {
-                let value = self.value(row, item, column, problems);
+                let value = self.value(row, column, problems);
                 builder.push(value.unwrap_or(Scalar::Null).as_value());
             }
         }
@@ -86,21 +87,29 @@ impl Given<'_> {
         (problems.errors() == errors).then_some((items.len(), columns))
     }
 
-    fn value(&self, row: &Table, item: &Item, column: usize, problems: &Problems) -> Option<Scalar> {
+    /// Reports columns that must have a value. One that is misspelt is reported as such.
+    fn report_missing(&self, row: &Table, item: &Item, problems: &Problems) {
+        let columns = self.schema.fields().iter().zip(&self.needed);
+        let missing = columns.filter(|(field, needed)| **needed && !field.nullable && row.entry(&field.name).is_none());
+        let missing: Vec<&str> = missing.map(|(field, _)| &*field.name).collect();
+        let misspelt = row
+            .entries
+            .iter()
+            .any(|entry| self.schema.index_of(&entry.key).is_none());
+        if !missing.is_empty() && !misspelt {
+            problems.error(
+                codes::TEST_ROW,
+                format!("a row of {} has no {}", self.name, list(&missing)),
+                &item.place,
+                "only what is nullable may be left out",
+            );
+        }
+    }
+
+    fn value(&self, row: &Table, column: usize, problems: &Problems) -> Option<Scalar> {
         let field = &self.schema.fields()[column];
         let timestamp = self.columns.get(column).and_then(|column| column.timestamp.as_ref());
-        let Some(entry) = row.entry(&field.name) else {
-            if !field.nullable && self.needed[column] {
-                problems.error(
-                    codes::TEST_ROW,
-                    format!("a row of {} has no `{}`", self.name, field.name),
-                    &item.place,
-                    format!("`{}` is {}, and not nullable", field.name, field.data_type),
-                );
-            }
-            return None;
-        };
-        typed(entry, field.data_type, timestamp, problems)
+        typed(row.entry(&field.name)?, field.data_type, timestamp, problems)
     }
 
     fn file(&self, path: &Word, files: &Files<'_>, problems: &Problems) -> Option<(usize, Columns)> {
@@ -225,7 +234,7 @@ pub(crate) fn typed(
                 codes::TEST_ROW,
                 format!("`{}` must be {expected}", entry.key),
                 &entry.item.place,
-                format!("the column is {data_type}; leave it out for null"),
+                format!("the column is {data_type}"),
             );
             None
         }

@@ -95,6 +95,12 @@ pub(crate) fn read(root: &Table, problems: &Problems) -> Option<Spec> {
     });
     let tests = tests(&reader);
     reader.finish();
+    if tests.is_empty() && reader.get("test").is_none() {
+        reader.missing(
+            "test",
+            "write each test as [[test]] with a `name` and its [[test.step]]s",
+        );
+    }
     let subject = match (topology, operator) {
         (Some(path), None) => {
             if let Some((entry, _)) = inputs.first() {

@@ -111,7 +111,16 @@ fn a_wrong_command_line_exits_with_2() {
 #[test]
 fn help_teaches_with_examples_and_lists_the_exit_codes() {
     check(&["--help"], 0, "help.txt");
-    for verb in ["check", "graph", "run", "inspect", "new", "build", "completions"] {
+    for verb in [
+        "check",
+        "graph",
+        "run",
+        "inspect",
+        "new",
+        "build",
+        "test",
+        "completions",
+    ] {
         let output = wasmill(&[verb, "--help"]);
         assert!(text(&output.stdout).contains("Examples:"), "{verb}");
     }

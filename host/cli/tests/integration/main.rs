@@ -20,4 +20,5 @@ mod process;
 mod reproducible;
 mod sandbox;
 mod signals;
+mod testing;
 mod watermarks;

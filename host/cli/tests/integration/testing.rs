@@ -1,0 +1,149 @@
+//! `wasmill test` as its users see it: tests that pass, tests that fail, files with mistakes, golden files.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::sandbox::{Sandbox, repository};
+
+const FOLDER: &str = "tests/golden/testing";
+
+fn wasmill(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wasmill"))
+        .arg("test")
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs tests of the folder of golden files and compares what is said. `BLESS=1` writes what it says; read it then.
+fn check(arguments: &[&str], code: i32, golden: &str) {
+    let folder = repository().join(FOLDER).join("wrong");
+    let output = wasmill(&folder, arguments);
+    let said = format!(
+        "$ wasmill test {}\n{}{}exit {}\n",
+        arguments.join(" "),
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status.code().unwrap_or(-1)
+    );
+    let file = folder.join(golden);
+    if std::env::vars_os().any(|(name, _)| name == "BLESS") {
+        fs::write(&file, &said).unwrap();
+    }
+    let expected = fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(
+        said, expected,
+        "{golden} differs; run again with BLESS=1 and read the difference"
+    );
+    assert_eq!(output.status.code(), Some(code));
+}
+
+#[test]
+fn operators_of_every_kind_pass_their_tests_in_every_shape() {
+    let output = wasmill(
+        &repository().join(FOLDER),
+        &["early.test.toml", "join.test.toml", "lookup.test.toml"],
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    let output = wasmill(&repository().join(FOLDER), &["session.test.toml", "top.test.toml"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn a_failed_test_shows_what_came_beside_what_was_expected() {
+    check(&["failing.test.toml"], 1, "failing.txt");
+    check(
+        &["failing.test.toml", "--filter", "golden", "--format", "json"],
+        1,
+        "failing-json.txt",
+    );
+}
+
+#[test]
+fn every_mistake_of_a_test_file_is_shown_with_its_line() {
+    check(&["steps.test.toml"], 3, "steps.txt");
+    check(
+        &["mistakes.test.toml", "failing.test.toml", "--filter", "nothing"],
+        3,
+        "mistakes.txt",
+    );
+}
+
+#[test]
+fn a_folder_without_test_files_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = wasmill(folder.path(), &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stdout), "no file *.test.toml was found\n");
+    assert_eq!(wasmill(folder.path(), &["absent.test.toml"]).status.code(), Some(1));
+}
+
+#[test]
+fn bless_writes_what_came_and_the_next_run_compares_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = repository().join(FOLDER).join("wrong");
+    fs::copy(wrong.join("failing.test.toml"), folder.path().join("a.test.toml")).unwrap();
+    let run = |arguments: &[&str]| wasmill(folder.path(), arguments).status.code();
+    assert_eq!(run(&["--filter", "golden"]), Some(1));
+    assert_eq!(run(&["--filter", "golden", "--bless"]), Some(0));
+    let written = fs::read_to_string(folder.path().join("failing.test.jsonl")).unwrap();
+    let expected = [("10:59:59.999999", "ann"), ("11:59:59.999999", "bob")].map(|(time, user)| {
+        format!(
+            "{{\"step\":1,\"output\":\"out\",\"time\":\"2024-05-01T{time}Z\",\"row\":{{\"user\":\"{user}\",\"clicks\":1}}}}\n"
+        )
+    });
+    assert_eq!(written, expected.concat());
+    assert_eq!(run(&["--filter", "golden"]), Some(0));
+}
+
+/// The test files of an example pass in a folder that has its topology and the plugins, and none of its input.
+fn check_example(example: &'static str, files: &[&str]) {
+    let sandbox = Sandbox::of(example);
+    fs::remove_file(sandbox.path("input")).unwrap();
+    for file in files {
+        fs::copy(repository().join(example).join(file), sandbox.path(file)).unwrap();
+    }
+    let output = wasmill(&sandbox.path(""), &[]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn the_tests_of_the_flights_pass_without_their_input() {
+    let files = [
+        "delay-class.test.toml",
+        "topology.test.toml",
+        "topology.test.jsonl",
+        "morning.test.csv",
+    ];
+    check_example("examples/01-flights", &files);
+}
+
+#[test]
+fn the_tests_of_alerts_pass() {
+    check_example("examples/04-anomalies", &["alert.test.toml", "alert.test.jsonl"]);
+}

@@ -91,6 +91,11 @@ impl Keys {
         }
     }
 
+    /// Keys of the same columns, of which none is there.
+    pub(crate) fn emptied(&self) -> Self {
+        Self::new(&self.columns, self.types.clone())
+    }
+
     /// The number of ids given out so far, those for other keys included.
     pub(crate) fn len(&self) -> usize {
         self.uses.len()

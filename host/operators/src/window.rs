@@ -24,6 +24,8 @@
 //! * Where a result takes back the one before it, it comes as `update-before`, with the values given then, and
 //!   `update-after`; the first of a key's window is an `insert`. The result at the end always comes.
 //!
+//! What does not fit into memory is in a store, where there is one: [`Window::with_store`].
+//!
 //! Results in `pane` count from 0 by key and window. Places of results are (key, end, index): 0 for the result and 1 for the
 //! correction, or where results come at other times 2n + 1 for the n-th and 2n for what takes back the one before it.
 
@@ -35,6 +37,7 @@ mod part;
 pub(crate) mod plugin;
 mod results;
 mod saved;
+mod spilled;
 
 pub(crate) use self::plugin::{Plugin, PluginCells};
 
@@ -52,11 +55,13 @@ use wasmill_core::schema::Schema;
 use wasmill_core::time::Timestamp;
 use wasmill_core::transform::Reject;
 use wasmill_core::window::{Assigner, Late, UnknownTimeZone, Windows};
+use wasmill_state::Store;
 
 use self::output::Output;
 use self::panes::{AtOnce, Panes};
 use self::part::{Blueprint, Scratch};
 use self::plugin::Rejects;
+use self::spilled::Spilled;
 use crate::aggregate::{self, Rows};
 use crate::counters::Counters;
 use crate::dead_letters::{DeadLetters, Kind, Refused};
@@ -136,6 +141,7 @@ pub struct Window {
     reads: Vec<bool>,
     keys: Keys,
     panes: Panes,
+    spilled: Option<Spilled>,
     output: Output,
     watermark: i64,
     /// Whether entries were loaded and nothing else was done yet.
@@ -207,6 +213,7 @@ impl Window {
             reads,
             keys: Keys::new(&plan.frame.key, types),
             panes: Panes::new(assigner, &plan.frame, output.is_numbered(), blueprint),
+            spilled: None,
             output,
             watermark: i64::MIN,
             loaded: false,
@@ -217,17 +224,28 @@ impl Window {
         })
     }
 
+    /// A window that keeps in `store`, which is empty, what takes more than `memory_bytes`.
+    #[must_use]
+    pub fn with_store(self, store: Store, memory_bytes: usize) -> Self {
+        let values = self.output.value_types();
+        Self {
+            spilled: Some(Spilled::new(store, memory_bytes, values)),
+            ..self
+        }
+    }
+
     /// What the operator has counted so far.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// About how many bytes its state takes.
+    /// About how many bytes its state takes, in memory and in the store together.
     pub fn size_bytes(&self) -> usize {
-        self.keys.size_bytes() + self.panes.size_bytes()
+        let stored = self.spilled.as_ref().map_or(0, Spilled::size_bytes);
+        self.keys.size_bytes() + self.panes.size_bytes() + usize::try_from(stored).unwrap_or(usize::MAX)
     }
 
-    /// How many keys its state holds.
+    /// How many keys its state holds in memory.
     pub fn keys_held(&self) -> usize {
         self.keys.held()
     }
@@ -236,6 +254,14 @@ impl Window {
     fn resume(&mut self) {
         if std::mem::take(&mut self.loaded) {
             self.panes.resume(self.watermark);
+        }
+    }
+
+    /// Makes room after so many rows.
+    fn settle(&mut self, rows: usize) -> Result<(), Fault> {
+        match &mut self.spilled {
+            Some(spilled) => spilled.settle(rows, &mut self.panes, &mut self.keys),
+            None => Ok(()),
         }
     }
 
@@ -258,6 +284,7 @@ impl Window {
         let done = self.add(batch, &times, &ids, out);
         self.ids = ids;
         done?;
+        self.settle(batch.rows())?;
         self.refuse_late(batch, &late, out)
     }
 
@@ -271,9 +298,9 @@ impl Window {
             .map(|(place, &read)| read.then(|| batch.column(place)))
             .collect();
         let order = batch.order();
-        let at_once = self.panes.at_once(ids);
         let Self {
             panes,
+            spilled,
             keys,
             scratch,
             letters,
@@ -294,6 +321,10 @@ impl Window {
                 out,
             },
         };
+        if let Some(spilled) = spilled {
+            spilled.fetch(panes, ids, &mut cx)?;
+        }
+        let at_once = panes.at_once(ids);
         let add_to = |panes: &mut Panes, range, cx: &mut firing::Context<'_>| {
             let firing::Context { keys, scratch, rejects } = cx;
             panes.for_each_sorted(range, keys, |part, plugins, keys, chosen| {
@@ -316,6 +347,9 @@ impl Window {
             if from <= row {
                 add_to(panes, from..row + 1, &mut cx)?;
                 from = row + 1;
+            }
+            if let Some(spilled) = spilled {
+                spilled.fetch_window(window, id, panes, &mut cx)?;
             }
             panes.emit(window, &[id], *watermark, output, &mut cx)?;
             if output.rows() >= limits.slice_rows {
@@ -377,6 +411,7 @@ impl Operator for Window {
         self.watermark = self.watermark.max(to.0);
         let Self {
             panes,
+            spilled,
             keys,
             output,
             counters,
@@ -396,19 +431,26 @@ impl Operator for Window {
                 out,
             },
         };
-        panes
-            .fire(self.watermark, limits.slice_rows, output, &mut context)
+        let step = match spilled {
+            Some(spilled) if spilled.is_active() => {
+                spilled.fire(self.watermark, limits.slice_rows, panes, output, &mut context)
+            }
+            _ => panes.fire(self.watermark, limits.slice_rows, output, &mut context),
+        };
+        step.and_then(|step| self.settle(0).map(|()| step))
             .map_err(|fault| fault.at(&self.letters.node))
     }
 
     fn wake_at(&self) -> Option<Timestamp> {
-        self.panes.wake_at().map(Timestamp)
+        let stored = self.spilled.as_ref().and_then(Spilled::wake_at);
+        self.panes.wake_at().into_iter().chain(stored).min().map(Timestamp)
     }
 
     fn clock(&mut self, now: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault> {
         self.resume();
         let Self {
             panes,
+            spilled,
             keys,
             output,
             counters,
@@ -429,16 +471,25 @@ impl Operator for Window {
                 out,
             },
         };
-        panes
-            .tick(now.0, *watermark, limits.slice_rows, output, &mut context)
-            .map_err(|fault| fault.at(&self.letters.node))
+        let step = match spilled {
+            Some(spilled) if spilled.is_active() => {
+                spilled.tick(now.0, *watermark, limits.slice_rows, panes, output, &mut context)
+            }
+            _ => panes.tick(now.0, *watermark, limits.slice_rows, output, &mut context),
+        };
+        step.map_err(|fault| fault.at(&self.letters.node))
     }
 
     /// Of a window that is not keyed all entries are in the group 0.
     fn save(&mut self, out: &mut dyn Save) -> Result<(), Fault> {
         let keyed = !self.keys.types().is_empty();
         saved::save_watermark(self.watermark, self.limits.groups, keyed, out)?;
-        self.panes.save(&self.keys, self.limits.groups, out)
+        match &mut self.spilled {
+            Some(spilled) if spilled.is_active() => {
+                spilled.save(&mut self.panes, &mut self.keys, &self.schema, self.limits.groups, out)
+            }
+            _ => self.panes.save(&self.keys, self.limits.groups, out),
+        }
     }
 
     fn load(&mut self, _: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault> {
@@ -455,6 +506,7 @@ impl Operator for Window {
         };
         self.panes
             .load(key, value, &mut loading)
-            .map_err(|fault| fault.at(node))
+            .map_err(|fault| fault.at(node))?;
+        self.settle(1).map_err(|fault| fault.at(&self.letters.node))
     }
 }

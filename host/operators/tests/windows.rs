@@ -10,3 +10,5 @@ mod live;
 mod plugins;
 #[path = "windows/properties.rs"]
 mod properties;
+#[path = "windows/spilled.rs"]
+mod spilled;

@@ -55,6 +55,20 @@ impl Firing {
         ids: Vec<KeyId>,
         numbers: Option<Vec<u32>>,
     ) -> Self {
+        Self {
+            bounds: Bounds::due(wanted, assigner, allowed),
+            pane,
+            part,
+            ids,
+            numbers,
+            emitted: 0,
+        }
+    }
+}
+
+impl Bounds {
+    /// Those of a result or a correction that is due.
+    pub(super) fn due(wanted: Wanted, assigner: &Assigner, allowed: Micros) -> Self {
         let (start, end) = (assigner.start(wanted.window), assigner.end(wanted.window));
         let due = if wanted.correction {
             end.saturating_add_unsigned(allowed.0)
@@ -62,18 +76,11 @@ impl Firing {
             end
         };
         Self {
-            bounds: Bounds {
-                window: wanted.window,
-                start,
-                end,
-                watermark: due.saturating_sub(1),
-                index: u32::from(wanted.correction),
-            },
-            pane,
-            part,
-            ids,
-            numbers,
-            emitted: 0,
+            window: wanted.window,
+            start,
+            end,
+            watermark: due.saturating_sub(1),
+            index: u32::from(wanted.correction),
         }
     }
 }
@@ -147,7 +154,7 @@ impl Panes {
     }
 
     /// Rows of a result at most.
-    fn rows_each(&self) -> usize {
+    pub(super) fn rows_each(&self) -> usize {
         if self.results.retracts() { 2 } else { 1 }
     }
 

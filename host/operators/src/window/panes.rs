@@ -27,22 +27,24 @@ pub(crate) struct Panes {
     /// Whether rows are judged by the merged watermark instead of their own.
     best_effort: bool,
     /// Whether somebody reads which result a row is.
-    numbered: bool,
+    pub(super) numbered: bool,
     pub(super) blueprint: Blueprint,
     /// By number.
     pub(super) list: VecDeque<OpenPane>,
     /// Merged main parts of 2^level panes, by the first pane and the level. All of those panes are in the list.
-    nodes: BTreeMap<(PaneNumber, u32), Part>,
+    pub(super) nodes: BTreeMap<(PaneNumber, u32), Part>,
     /// Windows before this have given their result.
     pub(super) next: WindowNumber,
     /// Windows that owe a correction.
-    corrections: BTreeSet<WindowNumber>,
+    pub(super) corrections: BTreeSet<WindowNumber>,
     pub(super) firing: Option<Firing>,
     pub(super) results: Results,
     /// The rows of the batch at hand, by pane.
-    sorted: Vec<Bucket>,
+    pub(super) sorted: Vec<Bucket>,
     /// The last microsecond of each of those panes.
     lasts: Vec<i64>,
+    /// The first microsecond of panes that were given up and have entries in the store.
+    pub(super) closed: Vec<i64>,
 }
 
 /// A pane that has rows.
@@ -57,6 +59,8 @@ pub(super) struct OpenPane {
     pub(super) main: Part,
     /// All other rows, by class.
     pub(super) others: Vec<(Class, Part)>,
+    /// Whether the store may have entries of it.
+    pub(super) stored: bool,
 }
 
 impl OpenPane {
@@ -84,15 +88,15 @@ impl OpenPane {
 
 /// Rows of a batch that fall into one pane.
 #[derive(Debug)]
-struct Bucket {
-    bounds: Pane,
+pub(super) struct Bucket {
+    pub(super) bounds: Pane,
     first_end: i64,
-    main: Rows,
-    others: Vec<(Class, Vec<u32>)>,
+    pub(super) main: Rows,
+    pub(super) others: Vec<(Class, Vec<u32>)>,
 }
 
 #[derive(Debug)]
-enum Rows {
+pub(super) enum Rows {
     /// All of the batch: so many.
     All(usize),
     Some(Vec<u32>),
@@ -142,6 +146,7 @@ impl Panes {
             firing: None,
             sorted: Vec::new(),
             lasts: Vec::new(),
+            closed: Vec::new(),
         }
     }
 
@@ -336,6 +341,7 @@ impl Panes {
                 final_at: last_end.saturating_add_unsigned(self.allowed.0),
                 main: self.blueprint.part(keys, expected),
                 others: Vec::new(),
+                stored: false,
             };
             self.list.insert(place, pane);
         }
@@ -433,7 +439,7 @@ impl Panes {
     }
 
     /// Which results of their keys' window corrections are: the first where no row was on time.
-    fn numbers(&self, window: WindowNumber, span: Span, ids: &[KeyId]) -> Vec<u32> {
+    pub(super) fn numbers(&self, window: WindowNumber, span: Span, ids: &[KeyId]) -> Vec<u32> {
         let panes = self.list.range(self.places(span));
         let has_result = |id: KeyId| {
             panes.clone().any(|pane| {
@@ -506,14 +512,14 @@ impl Panes {
     }
 
     /// The places in the list of the panes of a span.
-    fn places(&self, span: Span) -> std::ops::Range<usize> {
+    pub(super) fn places(&self, span: Span) -> std::ops::Range<usize> {
         let from = self.list.partition_point(|pane| pane.bounds.number < span.first);
         let to = self.list.partition_point(|pane| pane.bounds.number <= span.last);
         from..to
     }
 
     /// Puts a window together: all its keys, or only some.
-    fn collect(
+    pub(super) fn collect(
         &mut self,
         wanted: Wanted,
         span: Span,
@@ -704,6 +710,9 @@ impl Panes {
                 break;
             }
             if let Some(pane) = self.list.pop_front() {
+                if pane.stored {
+                    self.closed.push(pane.bounds.first);
+                }
                 keys.release(&pane.main.into_touched());
                 for (_, part) in pane.others {
                     keys.release(&part.into_touched());
@@ -724,20 +733,15 @@ impl Panes {
         if !self.results.tracks() {
             return;
         }
-        let Self {
-            assigner,
-            results,
-            allowed,
-            ..
-        } = self;
-        let open = self.corrections.first().map_or(self.next, |&owed| owed.min(self.next));
-        while let Some(window) = results.first_window() {
-            let done = window < open && assigner.end(window).saturating_add_unsigned(allowed.0) <= to;
-            if !done {
-                break;
-            }
-            results.forget(window);
+        while let Some(window) = self.results.first_window().filter(|&window| self.is_over(window, to)) {
+            self.results.forget(window);
         }
+    }
+
+    /// Whether a window gives no result any more at merged watermark `to`.
+    pub(super) fn is_over(&self, window: WindowNumber, to: i64) -> bool {
+        let open = self.corrections.first().map_or(self.next, |&owed| owed.min(self.next));
+        window < open && self.assigner.end(window).saturating_add_unsigned(self.allowed.0) <= to
     }
 
     /// When the clock is to tick.

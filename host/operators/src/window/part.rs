@@ -348,8 +348,9 @@ impl Part {
         self.kept.iter().map(KeptRows::by_key).collect()
     }
 
-    /// Appends the bytes of a key's group. Of an aggregate that wants its rows in order these are the rows.
-    pub(super) fn encode(&self, id: KeyId, plugins: &[Plugin], kept: &[KeptByKey], out: &mut Vec<u8>) {
+    /// Appends the bytes of a key's group. Of an aggregate that wants its rows in order these are the rows; without
+    /// `kept`, none of them.
+    pub(super) fn encode(&self, id: KeyId, plugins: &[Plugin], kept: Option<&[KeptByKey]>, out: &mut Vec<u8>) {
         let group = self.group_of(id).expect("a key of the part");
         put_count(self.rows(group), out);
         for builtin in &self.builtins {
@@ -359,8 +360,45 @@ impl Part {
             if plugin.commutative() {
                 self.plugins[i].encode(group, plugin, out);
             } else {
-                self.kept[i].encode(kept[i].get(&id).map_or(&[][..], Vec::as_slice), out);
+                let rows = kept.and_then(|kept| kept[i].get(&id));
+                self.kept[i].encode(rows.map_or(&[][..], Vec::as_slice), out);
             }
+        }
+    }
+
+    /// Appends the bytes of the rows that are kept of a key, for each aggregate that wants them in order.
+    pub(super) fn encode_kept(&self, id: KeyId, plugins: &[Plugin], kept: &[KeptByKey], out: &mut Vec<u8>) {
+        for (i, _) in plugins.iter().enumerate().filter(|(_, plugin)| !plugin.commutative()) {
+            self.kept[i].encode(kept[i].get(&id).map_or(&[][..], Vec::as_slice), out);
+        }
+    }
+
+    /// Adds rows of a key read off the front of bytes to those that are kept.
+    ///
+    /// # Errors
+    /// The bytes are none of this schema's rows.
+    pub(super) fn decode_kept(
+        &mut self,
+        id: KeyId,
+        plugins: &[Plugin],
+        schema: &Schema,
+        from: &mut &[u8],
+    ) -> Result<(), Fault> {
+        for (i, _) in plugins.iter().enumerate().filter(|(_, plugin)| !plugin.commutative()) {
+            self.kept[i].decode(id, schema, from)?;
+        }
+        Ok(())
+    }
+
+    /// Takes out the rows that are kept.
+    pub(super) fn take_kept(&mut self) -> Vec<KeptRows> {
+        self.kept.iter_mut().map(std::mem::take).collect()
+    }
+
+    /// Adds rows that were taken out behind those that are kept.
+    pub(super) fn append_kept(&mut self, later: Vec<KeptRows>) {
+        for (kept, later) in self.kept.iter_mut().zip(later) {
+            kept.append(later);
         }
     }
 

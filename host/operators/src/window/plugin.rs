@@ -299,6 +299,11 @@ impl KeptRows {
         }
     }
 
+    /// Adds rows that came later.
+    pub(super) fn append(&mut self, later: Self) {
+        self.batches.extend(later.batches);
+    }
+
     /// Gives up the rows, when no window needs them again.
     pub(super) fn forget(&mut self) {
         self.batches = Vec::new();

@@ -22,7 +22,7 @@ pub(super) type KeyWindow = (WindowNumber, KeyId);
 /// The results given so far.
 #[derive(Debug)]
 pub(crate) struct Results {
-    early: Option<Early>,
+    pub(super) early: Option<Early>,
     /// Whether rows that come after their window's result correct it at once.
     pub(super) immediate: bool,
     by_window: BTreeMap<WindowNumber, HashMap<KeyId, Record, FixedState>>,
@@ -39,14 +39,14 @@ pub(super) struct Record {
     pub(super) results: u32,
     /// Rows since the last early one.
     rows: u64,
-    wake: Wake,
+    pub(super) wake: Wake,
     /// The aggregates' columns of the last one, where it may be taken back.
     pub(super) last: Option<Box<[Scalar]>>,
 }
 
 /// When processing time asks for an early result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Wake {
+pub(super) enum Wake {
     #[default]
     Never,
     /// So long after the next tick of the clock.
@@ -177,6 +177,21 @@ impl Results {
                 .values()
                 .map(|due| due.capacity() * size_of::<KeyWindow>())
                 .sum::<usize>()
+    }
+
+    /// Whether there is a record.
+    pub(super) fn holds(&self, (window, id): KeyWindow) -> bool {
+        self.by_window.get(&window).is_some_and(|keys| keys.contains_key(&id))
+    }
+
+    /// Takes all records out.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = (KeyWindow, Record)> {
+        self.asked.clear();
+        self.timers.clear();
+        let by_window = std::mem::take(&mut self.by_window);
+        by_window
+            .into_iter()
+            .flat_map(|(window, keys)| keys.into_iter().map(move |(id, record)| ((window, id), record)))
     }
 
     /// All records.

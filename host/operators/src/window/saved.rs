@@ -26,8 +26,8 @@ use crate::codec::{damaged, put_signed, take_array, take_byte, take_int64, take_
 use crate::keys::{KeyId, Keys};
 
 const WATERMARK: u8 = 0;
-const PANE: u8 = 1;
-const RESULTS: u8 = 2;
+pub(super) const PANE: u8 = 1;
+pub(super) const RESULTS: u8 = 2;
 
 /// What is needed to read entries.
 pub(super) struct Loading<'a> {
@@ -143,7 +143,7 @@ impl Saving<'_> {
             self.begin(PANE, id);
             self.entry.extend(sortable_int(bounds.first));
             put_class(bounds, class, &mut self.entry);
-            part.encode(id, &panes.blueprint.plugins, &kept, &mut self.value);
+            part.encode(id, &panes.blueprint.plugins, Some(&kept), &mut self.value);
             self.end()?;
         }
         Ok(())
@@ -170,14 +170,14 @@ impl Saving<'_> {
 }
 
 /// Windows are numbered from the pane's first.
-fn put_class(bounds: &Pane, class: Option<Class>, out: &mut Vec<u8>) {
+pub(super) fn put_class(bounds: &Pane, class: Option<Class>, out: &mut Vec<u8>) {
     if let Some(class) = class {
         put_signed(class.admitted - bounds.windows.first, out);
         put_signed(class.on_time - bounds.windows.first, out);
     }
 }
 
-fn take_class(bounds: &Pane, from: &mut &[u8]) -> Result<Option<Class>, Fault> {
+pub(super) fn take_class(bounds: &Pane, from: &mut &[u8]) -> Result<Option<Class>, Fault> {
     if from.is_empty() {
         return Ok(None);
     }
@@ -195,7 +195,7 @@ fn take_class(bounds: &Pane, from: &mut &[u8]) -> Result<Option<Class>, Fault> {
     }
 }
 
-fn check_version(from: &mut &[u8]) -> Result<(), Fault> {
+pub(super) fn check_version(from: &mut &[u8]) -> Result<(), Fault> {
     if take_byte(from)? == CELLS_VERSION {
         Ok(())
     } else {

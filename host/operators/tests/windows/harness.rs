@@ -1,5 +1,6 @@
 //! Runs a window operator over rows and watermarks, cut as a test says, and tells what came out in plain values.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use wasmill_core::aggregate::{Aggregate, Builtin};
@@ -20,6 +21,7 @@ use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_core::window::{self, Alignment, Late, WindowSpec};
 use wasmill_operators::{Counters, KeyGroups, Window, WindowLimits, WindowPorts};
+use wasmill_state::Store;
 use wasmill_testkit::partitions::Event;
 use wasmill_testkit::windows::{Outcome, Windows};
 use wasmill_testkit::{Row, aggregates};
@@ -65,6 +67,9 @@ pub(crate) struct Case {
     pub(crate) pane: bool,
     /// Where the oracle, which knows whole days of zones only, is not asked.
     pub(crate) zone: Option<&'static str>,
+    /// The memory of windows with a store, of one after the other; `None`: it has none.
+    pub(crate) memory_bytes: Vec<Option<usize>>,
+    made: Cell<usize>,
 }
 
 pub(crate) struct PluginCase {
@@ -87,6 +92,8 @@ impl Case {
             early: None,
             pane: false,
             zone: None,
+            memory_bytes: vec![None],
+            made: Cell::new(0),
         }
     }
 
@@ -163,7 +170,12 @@ impl Case {
             groups: KeyGroups::of_worker(KEY_GROUPS, WorkerIndex(number), subtasks),
         };
         let guests = self.plugins.iter().map(|plugin| (plugin.make)()).collect();
-        Window::new(NodeId::new("window"), &plan, &ports, guests, limits).expect("a known time zone")
+        let window = Window::new(NodeId::new("window"), &plan, &ports, guests, limits).expect("a known time zone");
+        let made = self.made.replace(self.made.get() + 1);
+        match self.memory_bytes[made % self.memory_bytes.len()] {
+            None => window,
+            Some(memory_bytes) => window.with_store(Store::memory(), memory_bytes),
+        }
     }
 }
 

@@ -171,7 +171,14 @@ fn step_by_step(case: &Case, rows: &[Row], events: &[Event]) -> Vec<Told> {
 }
 
 /// Early results after some rows, taken back or not; corrections at once or not; rows judged in either way.
-fn live(windows: Windows, key: &[usize], count: u64, retracting: bool, immediate: bool, best_effort: bool) -> Case {
+pub(super) fn live(
+    windows: Windows,
+    key: &[usize],
+    count: u64,
+    retracting: bool,
+    immediate: bool,
+    best_effort: bool,
+) -> Case {
     let aggregates = [Builtin::Count(None), Builtin::Sum(INT), Builtin::ArrayAgg(INT)];
     let mut case = Case::new(windows, key, &aggregates);
     case.early = (count > 0).then_some(Early {
@@ -232,7 +239,7 @@ fn windows_of(case: &Case) -> Windows {
     case.windows.clone()
 }
 
-fn sized(size: i64, every: i64, allowed: i64) -> Windows {
+pub(super) fn sized(size: i64, every: i64, allowed: i64) -> Windows {
     Windows {
         size,
         every,
@@ -243,7 +250,7 @@ fn sized(size: i64, every: i64, allowed: i64) -> Windows {
     }
 }
 
-fn row(time: i64, watermark: i64, position: u64, int: i64) -> Row {
+pub(super) fn row(time: i64, watermark: i64, position: u64, int: i64) -> Row {
     Row {
         time,
         watermark,

@@ -204,7 +204,7 @@ fn good(rows: &[Row], numbers: &[usize]) -> Vec<i64> {
     values.filter(|&v| !is_refused(v) && !is_fatal(v)).collect()
 }
 
-fn sorted(mut rows: Vec<Emitted>) -> Vec<Emitted> {
+pub(super) fn sorted(mut rows: Vec<Emitted>) -> Vec<Emitted> {
     rows.sort_by(|a, b| {
         let key = |e: &Emitted| (e.watermark, e.time, e.place.clone(), format!("{:?}", e.values));
         key(a).cmp(&key(b))

@@ -70,7 +70,7 @@ pub(super) fn windows() -> impl Strategy<Value = Windows> {
     )
 }
 
-fn keys() -> impl Strategy<Value = Vec<usize>> {
+pub(super) fn keys() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![
         Just(vec![]),
         Just(vec![KEY_INT]),
@@ -80,7 +80,7 @@ fn keys() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
-fn exact_aggregates() -> Vec<Builtin> {
+pub(super) fn exact_aggregates() -> Vec<Builtin> {
     vec![
         Builtin::Count(None),
         Builtin::Count(Some(INT)),

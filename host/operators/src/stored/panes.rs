@@ -100,13 +100,17 @@ impl PaneIndex {
         };
         let pane = self.assigner.pane(time_of(&key)?);
         let first = pane.windows.first.max(self.next);
-        let window = self.assigner.first_ending_after(
+        let mut window = self.assigner.first_ending_after(
             reached,
             wasmill_core::window::Span {
                 first,
                 last: pane.windows.last,
             },
         );
+        // No row begins with a window that repeats another: the stretch by which it is longer is empty.
+        while pane.windows.first < window && window <= pane.windows.last && self.assigner.repeats(window) {
+            window += 1;
+        }
         if window > pane.windows.last {
             return self.spent(pane, store);
         }

@@ -10,7 +10,7 @@ use wasmill_core::plan::{JoinBound, JoinColumn, JoinKind, JoinNode, Stream};
 use wasmill_core::schema::{DataType, Field};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
-use wasmill_core::window::{Late, WindowSpec, Windows};
+use wasmill_core::window::{Alignment, Late, WindowSpec, Windows};
 use wasmill_operators::{Join, Subtask};
 
 use super::harness::{GROUPS, stream};
@@ -215,7 +215,7 @@ fn a_version_that_is_too_old_is_none_and_leaves() -> Result<(), Fault> {
 fn tumbling(size: u64) -> JoinBound {
     JoinBound::Window(Windows::Aligned(WindowSpec::Tumbling {
         size: Micros(size),
-        alignment: wasmill_core::window::Alignment::default(),
+        alignment: Alignment::default(),
     }))
 }
 
@@ -224,7 +224,7 @@ fn a_pair_is_in_each_window_that_has_both_rows() -> Result<(), Fault> {
     let sliding = WindowSpec::Sliding {
         size: Micros(10),
         every: Micros(5),
-        alignment: wasmill_core::window::Alignment::default(),
+        alignment: Alignment::default(),
     };
     let mut join = Driver::new(JoinKind::Left, JoinBound::Window(Windows::Aligned(sliding)));
     join.row(LEFT, Some(1), "l", 6)?.row(RIGHT, Some(1), "r", 7)?;
@@ -266,7 +266,7 @@ fn rows_at_the_ends_of_time_are_joined_too() -> Result<(), Fault> {
     let sliding = WindowSpec::Sliding {
         size: Micros(10),
         every: Micros(4),
-        alignment: wasmill_core::window::Alignment::default(),
+        alignment: Alignment::default(),
     };
     let bounds = [
         (within(u64::MAX, u64::MAX), 4),
@@ -295,5 +295,28 @@ fn rows_at_the_ends_of_time_are_joined_too() -> Result<(), Fault> {
     let lines = join.at(i64::MAX)?;
     assert!(lines.iter().any(|line| line.ends_with("first -")) && lines.iter().any(|line| line.ends_with("- last")));
     assert_eq!(join.entries()?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_step_that_the_clock_skips_gives_no_second_pair() -> Result<(), Fault> {
+    // The hours of 2013-03-10 in New York, where 02:00 to 03:00 is skipped; midnight is 05:00 UTC.
+    let (midnight, hour) = (1_362_891_600_000_000_i64, 3_600_000_000_i64);
+    let hours = WindowSpec::Cumulative {
+        size: Micros(24 * hour.unsigned_abs()),
+        step: Micros(hour.unsigned_abs()),
+        alignment: Alignment {
+            offset: Micros::ZERO,
+            time_zone: Some("America/New_York".into()),
+        },
+    };
+    let mut join = Driver::new(JoinKind::Inner, JoinBound::Window(Windows::Aligned(hours)));
+    join.row(LEFT, Some(1), "l", midnight)?
+        .row(RIGHT, Some(1), "r", midnight)?;
+    let pairs = (1..=23).map(|hours| {
+        let end = midnight + hours * hour;
+        format!("0: t {last} w {last}: {midnight} {end} l r", last = end - 1)
+    });
+    assert_eq!(join.at(i64::MAX)?, pairs.collect::<Vec<_>>());
     Ok(())
 }

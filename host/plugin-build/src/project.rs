@@ -185,22 +185,26 @@ fn partial(folder: &Path) -> PathBuf {
 
 /// The files of a Rust project: names and contents.
 fn rust(name: &str, world: World) -> Vec<(PathBuf, String)> {
-    let (readme, lib) = match world {
+    let (readme, lib, test) = match world {
         World::Transform => (
             include_str!("../templates/rust/transform/README.md.in"),
             include_str!("../templates/rust/transform/lib.rs.in"),
+            include_str!("../templates/rust/transform/test.toml.in"),
         ),
         World::Aggregate => (
             include_str!("../templates/rust/aggregate/README.md.in"),
             include_str!("../templates/rust/aggregate/lib.rs.in"),
+            include_str!("../templates/rust/aggregate/test.toml.in"),
         ),
         World::Keyed => (
             include_str!("../templates/rust/keyed/README.md.in"),
             include_str!("../templates/rust/keyed/lib.rs.in"),
+            include_str!("../templates/rust/keyed/test.toml.in"),
         ),
         World::Window => (
             include_str!("../templates/rust/window/README.md.in"),
             include_str!("../templates/rust/window/lib.rs.in"),
+            include_str!("../templates/rust/window/test.toml.in"),
         ),
     };
     let own = [
@@ -213,8 +217,11 @@ fn rust(name: &str, world: World) -> Vec<(PathBuf, String)> {
             include_str!("../templates/rust/vendor/Cargo.toml.in"),
         ),
     ];
+    let test = (format!("{name}.test.toml"), test);
     let own = own
         .into_iter()
+        .map(|(path, text)| (path.to_owned(), text))
+        .chain([test])
         .map(|(path, text)| (PathBuf::from(path), text.replace("{{name}}", name)));
     let sdk = sdk::FILES
         .iter()

@@ -183,6 +183,23 @@ impl Order {
         let places: Vec<&[u8]> = starts.zip(&ends).map(|(start, &end)| &bytes[start..end]).collect();
         Self::from_places(places.into_iter())
     }
+
+    /// The places of one child of each row, all of which have this number.
+    #[must_use]
+    pub fn child(&self, number: u32) -> Self {
+        let mut builder = ColumnBuilder::new(DataType::Binary, self.len());
+        let mut place = Vec::new();
+        for row in 0..self.len() {
+            place.clear();
+            self.write(row, &mut place);
+            place.extend(number.to_be_bytes());
+            builder.push(Value::Binary(&place));
+        }
+        match builder.finish() {
+            Column::Binary(places) => Self::Places(places),
+            _ => unreachable!("a builder of binary values makes a binary column"),
+        }
+    }
 }
 
 fn compare_position(origin: &[u8], position: u64, place: &[u8]) -> Ordering {
@@ -240,6 +257,19 @@ mod tests {
             derived.clear();
             derived_place(&NodeId::new("w"), key, 7, 0, &mut derived);
             assert_eq!(source_place(&derived), None);
+        }
+    }
+
+    #[test]
+    fn a_child_of_a_number_is_the_one_that_a_flat_map_gives_that_number() {
+        let parents = positions("s", "p", &[10, 20]);
+        let both = parents.children(&[0, 0, 1, 1]);
+        for number in 0..2 {
+            let child = parents.child(number);
+            assert_eq!(child.len(), 2);
+            for row in 0..2 {
+                assert_eq!(bytes(&child, row), bytes(&both, 2 * row + number as usize));
+            }
         }
     }
 

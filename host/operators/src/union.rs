@@ -1,9 +1,10 @@
 //! Several streams of one schema as one.
 //!
-//! Rows go through as they arrive, with their times, their places and what they do. Places tell the rows of the streams
-//! apart, so one operator and one sort suffice downstream.
+//! Rows go through as they arrive, with their times and what they do. Two streams may carry one row of a source, each with
+//! other values; so that nothing downstream goes by which of them came first, the number of the input follows in the
+//! place.
 
-use wasmill_core::batch::Batch;
+use wasmill_core::batch::{Batch, Hidden};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{KeyGroup, NodeId};
 use wasmill_core::operator::{Emit, Operator, Save, Step};
@@ -18,6 +19,8 @@ use crate::split::live_columns;
 pub struct Union {
     node: NodeId,
     live: Vec<bool>,
+    /// Whether somebody reads places.
+    order: bool,
     counters: Counters,
 }
 
@@ -27,6 +30,7 @@ impl Union {
         Self {
             node,
             live: output.live.clone(),
+            order: output.order,
             counters: Counters::default(),
         }
     }
@@ -38,11 +42,12 @@ impl Union {
 }
 
 impl Operator for Union {
-    fn batch(&mut self, _input: usize, batch: Batch, out: &mut dyn Emit) -> Result<(), Fault> {
+    fn batch(&mut self, input: usize, batch: Batch, out: &mut dyn Emit) -> Result<(), Fault> {
         self.counters.rows_in += batch.rows() as u64;
         self.counters.rows_out += batch.rows() as u64;
         // Another reader of one of the streams may have asked for more columns than the readers of the union.
-        out.emit(0, live_columns(&batch, &self.live));
+        let batch = live_columns(&batch, &self.live);
+        out.emit(0, if self.order { of_input(&batch, input) } else { batch });
         Ok(())
     }
 
@@ -67,12 +72,24 @@ impl Operator for Union {
     }
 }
 
+/// The rows as children of their places, with the input's number.
+fn of_input(batch: &Batch, input: usize) -> Batch {
+    let hidden = Hidden {
+        times: batch.times().into_owned().into(),
+        watermarks: batch.watermarks().into_owned(),
+        order: batch.order().map(|order| order.child(input as u32)),
+        kinds: batch.kinds().map(|kinds| kinds.into_owned().into()),
+    };
+    batch.with_hidden(hidden)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use wasmill_core::batch::{Hidden, Slot};
     use wasmill_core::column::Column;
-    use wasmill_core::id::NodeIndex;
+    use wasmill_core::id::{NodeIndex, PartitionName};
+    use wasmill_core::order::{Order, source_origin};
     use wasmill_core::schema::{DataType, Field, Schema};
     use wasmill_core::watermark::RowWatermarks;
 
@@ -109,5 +126,47 @@ mod tests {
         union.batch(1, second, &mut out).expect("no fault");
         assert_eq!(out, [(0, first), (0, batch(&[3], Slot::Absent))]);
         assert_eq!((union.counters().rows_in, union.counters().rows_out), (3, 3));
+    }
+
+    #[test]
+    fn one_row_that_comes_by_two_streams_has_two_places() {
+        let output = Stream {
+            name: "both".into(),
+            producer: NodeIndex(0),
+            schema: Schema::new(vec![Field::required("a", DataType::Int64)]).expect("the names differ"),
+            live: vec![true],
+            order: true,
+            changelog: true,
+        };
+        let order = Order::Positions {
+            origin: source_origin(&NodeId::new("s"), &PartitionName::new("p")),
+            positions: vec![0, 10, 20].into(),
+        };
+        let hidden = Hidden {
+            times: vec![1, 2, 3].into(),
+            watermarks: RowWatermarks::from_values(&[0, 1, 2]),
+            order: Some(order.clone()),
+            kinds: Some(vec![0, 1, 2].into()),
+        };
+        let rows = Batch::new(vec![Slot::Base(Column::Int64(vec![7, 8, 9].into()))], hidden).select(&[1, 2]);
+        let mut union = Union::new(NodeId::new("both"), &output);
+        let mut out: Vec<(usize, Batch)> = Vec::new();
+        for input in 0..2 {
+            union.batch(input, rows.clone(), &mut out).expect("no fault");
+        }
+        for (input, (_, batch)) in out.iter().enumerate() {
+            assert_eq!(
+                (&*batch.times(), batch.kinds().as_deref()),
+                (&[2, 3][..], Some(&[1, 2][..]))
+            );
+            assert_eq!(*batch.watermarks(), RowWatermarks::from_values(&[1, 2]));
+            assert_eq!(*batch.column(0), Column::Int64(vec![8, 9].into()));
+            for row in 0..2 {
+                let (mut place, mut parent) = (Vec::new(), Vec::new());
+                batch.order().expect("it is read").write(row, &mut place);
+                order.write(row + 1, &mut parent);
+                assert_eq!(place, [&parent[..], &[0, 0, 0, input as u8]].concat());
+            }
+        }
     }
 }

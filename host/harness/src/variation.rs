@@ -76,6 +76,14 @@ fn subtasks(workers: usize) -> String {
     }
 }
 
+fn batches(rows: usize) -> String {
+    if rows == 1 {
+        "batches of 1 row".to_owned()
+    } else {
+        format!("batches of {rows} rows")
+    }
+}
+
 /// The way in which expectations are judged: one subtask, whole batches, state in memory.
 pub(crate) fn plain() -> Variation {
     Variation {
@@ -97,24 +105,19 @@ pub(crate) fn others(freedom: Freedom) -> Variations {
     };
     if freedom.cuts {
         for rows in [1, 2, 7] {
-            let name = if rows == 1 {
-                "with batches of 1 row".to_owned()
-            } else {
-                format!("with batches of {rows} rows")
-            };
-            simple(name, form(1, rows));
+            simple(format!("with {}", batches(rows)), form(1, rows));
         }
-        for workers in 2..=4 {
+        for (workers, rows) in [(2, 1), (3, 2), (4, 7)] {
             simple(format!("with {}", subtasks(workers)), form(workers, ALL_ROWS));
             simple(
-                format!("with {} and batches of 2 rows", subtasks(workers)),
-                form(workers, 2),
+                format!("with {} and {}", subtasks(workers), batches(rows)),
+                form(workers, rows),
             );
         }
     }
     simple("with state on disk".to_owned(), disk(form(1, ALL_ROWS)));
     if freedom.plugins {
-        let mut fresh = form(1, if freedom.cuts { 2 } else { ALL_ROWS });
+        let mut fresh = form(1, if freedom.cuts { 1 } else { ALL_ROWS });
         fresh.shape.isolation = Isolation::Call;
         simple("with a fresh instance of the plugin for each call".to_owned(), fresh);
     }
@@ -154,7 +157,7 @@ fn restore(number: usize, step: usize, cuts: bool) -> Variation {
     };
     let mut name = format!("with {}", subtasks(before));
     if rows != ALL_ROWS {
-        let _ = write!(name, ", batches of {rows}");
+        let _ = write!(name, ", {}", batches(rows));
     }
     let place = if to_disk { "on disk" } else { "in memory" };
     let _ = write!(

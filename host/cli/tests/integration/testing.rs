@@ -147,3 +147,54 @@ fn the_tests_of_the_flights_pass_without_their_input() {
 fn the_tests_of_alerts_pass() {
     check_example("examples/04-anomalies", &["alert.test.toml", "alert.test.jsonl"]);
 }
+
+/// A new plugin's project, built, in a folder that goes away.
+fn new_plugin(name: &str, world: &str, change: impl Fn(String) -> String) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wasmill"));
+        let output = command.args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    run(&["new", name, "--world", world]);
+    let lib = folder.path().join(name).join("src/lib.rs");
+    let source = fs::read_to_string(&lib).unwrap();
+    fs::write(&lib, change(source)).unwrap();
+    run(&["build", name]);
+    folder
+}
+
+#[test]
+fn a_new_plugin_with_state_and_timers_passes_its_tests() {
+    let folder = new_plugin("tested-bursts", "keyed", |source| source);
+    let output = wasmill(folder.path(), &[]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn a_plugin_that_remembers_rows_outside_of_its_state_fails_with_the_shape_that_shows_it() {
+    let count = "let words = row.line.split_whitespace().count();";
+    let folder = new_plugin("remembering", "transform", |source| {
+        assert!(source.contains(count), "the template counts words");
+        let remembering = "static SEEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+            let seen = SEEN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let words = row.line.split_whitespace().count() + seen;";
+        source.replace(count, remembering)
+    });
+    let file = folder.path().join("remembering/remembering.test.toml");
+    let tests = fs::read_to_string(&file).unwrap().replace("words = 0", "words = 1");
+    fs::write(file, tests).unwrap();
+    let output = wasmill(folder.path(), &[]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}{}", text(&output.stderr));
+    assert!(
+        said.contains("with 2 subtasks and batches of 1 row: output `out` gives something else at step 1"),
+        "{said}"
+    );
+}

@@ -7,15 +7,19 @@ use std::path::Path;
 
 use crate::sandbox::{Sandbox, repository};
 
-const TOPOLOGIES: [&str; 8] = [
+const TOPOLOGIES: [&str; 12] = [
     "examples/01-flights",
     "examples/02-sessions",
     "examples/03-weather",
     "examples/04-anomalies",
     "tests/topologies/bad-records",
+    "tests/topologies/contents",
     "tests/topologies/incident",
+    "tests/topologies/joins",
     "tests/topologies/late",
     "tests/topologies/partitions",
+    "tests/topologies/rows",
+    "tests/topologies/windows",
 ];
 
 const WORKERS: [usize; 4] = [1, 2, 3, 4];
@@ -122,6 +126,26 @@ fn late_rows_are_the_same_on_every_run() {
 #[test]
 fn compressed_partitions_are_the_same_on_every_run() {
     check("tests/topologies/partitions");
+}
+
+#[test]
+fn windows_of_every_type_are_the_same_on_every_run() {
+    check("tests/topologies/windows");
+}
+
+#[test]
+fn joins_of_every_kind_are_the_same_on_every_run() {
+    check("tests/topologies/joins");
+}
+
+#[test]
+fn unions_splits_tops_and_lookups_are_the_same_on_every_run() {
+    check("tests/topologies/rows");
+}
+
+#[test]
+fn plugins_over_windows_and_with_timers_are_the_same_on_every_run() {
+    check("tests/topologies/contents");
 }
 
 #[test]

@@ -76,6 +76,19 @@ impl Sandbox {
     }
 }
 
+/// The plugins that topologies with expected output name.
+const SHIPPED: [&str; 9] = [
+    "alert",
+    "delay-class",
+    "delay-score",
+    "gaps",
+    "median",
+    "robust-score",
+    "severity",
+    "unpivot",
+    "verdict",
+];
+
 /// The shipped plugins, built once for all tests. The user's cache has them on later runs.
 fn plugins() -> &'static BTreeMap<String, PathBuf> {
     static PLUGINS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
@@ -86,8 +99,6 @@ fn plugins() -> &'static BTreeMap<String, PathBuf> {
             (artifact.name, artifact.path)
         };
         let folder = repository().join("plugins");
-        ["delay-class", "delay-score"]
-            .map(|name| built(&folder.join(name)))
-            .into()
+        SHIPPED.map(|name| built(&folder.join(name))).into()
     })
 }

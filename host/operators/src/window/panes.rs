@@ -13,6 +13,7 @@ use super::late::{Class, Lateness, judge};
 use super::part::{Blueprint, Part, Selected};
 use super::plugin::Plugin;
 use super::results::{KeyWindow, Results};
+use super::spilled::Filter;
 use crate::counters::Counters;
 use crate::keys::{KeyId, Keys};
 
@@ -59,8 +60,8 @@ pub(super) struct OpenPane {
     pub(super) main: Part,
     /// All other rows, by class.
     pub(super) others: Vec<(Class, Part)>,
-    /// Whether the store may have entries of it.
-    pub(super) stored: bool,
+    /// The keys of which the store may have entries, where it has some.
+    pub(super) stored: Option<Filter>,
 }
 
 impl OpenPane {
@@ -341,7 +342,7 @@ impl Panes {
                 final_at: last_end.saturating_add_unsigned(self.allowed.0),
                 main: self.blueprint.part(keys, expected),
                 others: Vec::new(),
-                stored: false,
+                stored: None,
             };
             self.list.insert(place, pane);
         }
@@ -710,7 +711,7 @@ impl Panes {
                 break;
             }
             if let Some(pane) = self.list.pop_front() {
-                if pane.stored {
+                if pane.stored.is_some() {
                     self.closed.push(pane.bounds.first);
                 }
                 keys.release(&pane.main.into_touched());

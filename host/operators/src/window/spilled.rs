@@ -12,15 +12,18 @@
 //! that a Wasm aggregate wants in order are in memory when it gets them.
 
 mod early;
+mod filter;
 mod firing;
 mod layout;
 mod saved;
 
 use wasmill_core::fault::Fault;
+use wasmill_core::key::hash;
 use wasmill_core::schema::{DataType, Schema};
 use wasmill_core::window::{Pane, WindowNumber};
 use wasmill_state::{Direction, Span, Store};
 
+pub(super) use self::filter::Filter;
 use self::firing::Firing;
 use super::firing::Context;
 use super::late::Class;
@@ -34,7 +37,9 @@ use crate::keys::{KeyId, Keys};
 
 /// The share of its memory, in sixteenths, that a window fills before it writes to the store. What is resident is more
 /// than what is counted: arrays grow by doubling, and the tree over the panes of a window that is due is counted late.
-const FILLED_SHARE: usize = 10;
+const FILLED_SHARE: usize = 9;
+/// The share of its memory, in sixteenths, that says which keys are in the store.
+const FILTERS_SHARE: usize = 2;
 /// The size is looked at again after one row for so many groups, since that takes a look at each of them.
 const GROUPS_PER_ROW: usize = 8;
 
@@ -43,6 +48,7 @@ const GROUPS_PER_ROW: usize = 8;
 pub(super) struct Spilled {
     store: Store,
     filled_bytes: usize,
+    filters_bytes: usize,
     /// How much is loaded for one slice.
     slice_bytes: usize,
     /// The types of the aggregates' columns.
@@ -74,6 +80,8 @@ struct Buffers {
 struct Place<'a> {
     bounds: &'a Pane,
     class: Option<Class>,
+    /// Which keys of the pane the store may have.
+    filter: &'a Filter,
     blueprint: &'a Blueprint,
 }
 
@@ -82,6 +90,7 @@ impl Spilled {
         Self {
             store,
             filled_bytes: memory_bytes / 16 * FILLED_SHARE,
+            filters_bytes: memory_bytes / 16 * FILTERS_SHARE,
             slice_bytes: (memory_bytes / 8).max(1),
             values,
             active: false,
@@ -136,13 +145,14 @@ impl Spilled {
             bounds,
             main,
             others,
-            stored: true,
+            stored: Some(filter),
             ..
         }) = pane
         {
             let place = |class| Place {
                 bounds,
                 class,
+                filter,
                 blueprint,
             };
             match &bucket.main {
@@ -179,12 +189,13 @@ impl Spilled {
         missing.dedup();
         for id in missing.drain(..) {
             let Buffers { at, value, .. } = &mut self.buffers;
-            layout::of_class(layout::CELLS, place.bounds, place.class, at);
+            value.clear();
+            let key = layout::of_class(layout::CELLS, place.bounds, place.class, at);
             cx.keys.encode(id, at);
-            let found = self.store.get(at, |cells| {
-                value.clear();
-                value.extend_from_slice(cells);
-            })?;
+            if !place.filter.may_have(hash(&at[key..])) {
+                continue;
+            }
+            let found = self.store.get(at, |cells| value.extend_from_slice(cells))?;
             if found.is_some() {
                 take_cells(part, id, place.blueprint, &self.buffers.value, cx)?;
             }
@@ -269,17 +280,31 @@ impl Spilled {
         self.active = true;
         self.unmeasured_rows = 0;
         let Panes { list, blueprint, .. } = panes;
+        let filters = list.iter().filter_map(|pane| pane.stored.as_ref());
+        let taken: usize = filters.map(Filter::size_bytes).sum();
+        let mut bytes_left = self.filters_bytes.saturating_sub(taken);
         for pane in &mut *list {
-            let bounds = pane.bounds;
-            let classes = pane.others.iter().map(|(class, part)| (Some(*class), part));
-            for (class, part) in std::iter::once((None, &pane.main)).chain(classes) {
-                let place = Place {
-                    bounds: &bounds,
+            let others = pane.others.iter().map(|(class, part)| (Some(*class), part));
+            for (class, part) in std::iter::once((None, &pane.main)).chain(others) {
+                if part.is_empty() {
+                    continue;
+                }
+                let filter = pane.stored.get_or_insert_default();
+                self.put_cells(
+                    &pane.bounds,
                     class,
+                    part,
+                    (filter, &mut bytes_left),
+                    &blueprint.plugins,
+                    keys,
+                )?;
+                let place = Place {
+                    bounds: &pane.bounds,
+                    class,
+                    filter,
                     blueprint,
                 };
-                pane.stored |= !part.is_empty();
-                self.put_part(place, part, keys)?;
+                self.put_rows(place, part, part.touched(), keys)?;
             }
         }
         self.put_records(&mut panes.results, keys)?;
@@ -291,20 +316,28 @@ impl Spilled {
         Ok(())
     }
 
-    fn put_part(&mut self, place: Place<'_>, part: &Part, keys: &Keys) -> Result<(), Fault> {
-        let plugins = &place.blueprint.plugins;
+    fn put_cells(
+        &mut self,
+        bounds: &Pane,
+        class: Option<Class>,
+        part: &Part,
+        (filter, bytes_left): (&mut Filter, &mut usize),
+        plugins: &[Plugin],
+        keys: &Keys,
+    ) -> Result<(), Fault> {
         let mut ids = part.touched().to_vec();
         keys.sort(&mut ids);
-        for &id in &ids {
+        for id in ids {
             let Buffers { at, value, .. } = &mut self.buffers;
-            layout::of_class(layout::CELLS, place.bounds, place.class, at);
+            let key = layout::of_class(layout::CELLS, bounds, class, at);
             keys.encode(id, at);
+            filter.put(hash(&at[key..]), bytes_left);
             value.clear();
             value.push(CELLS_VERSION);
             part.encode(id, plugins, None, value);
             self.store.put(at, value)?;
         }
-        self.put_rows(place, part, &ids, keys)
+        Ok(())
     }
 
     /// Adds the kept rows of keys to those in the store.

@@ -163,7 +163,11 @@ impl Spilled {
         self.evict(panes, keys)?;
         let span = panes.assigner.panes(window);
         let mut leaders = Vec::new();
-        for pane in panes.list.range(panes.places(span)).filter(|pane| pane.stored) {
+        for pane in panes
+            .list
+            .range(panes.places(span))
+            .filter(|pane| pane.stored.is_some())
+        {
             if !correction {
                 leaders.push((&pane.bounds, None));
             }
@@ -252,7 +256,10 @@ impl Spilled {
         let Panes { list, blueprint, .. } = panes;
         let ordered = keeps_rows(&blueprint.plugins);
         let mut bytes = 0;
-        for pane in list.range_mut(places).filter(|pane| pane.stored) {
+        for pane in list.range_mut(places) {
+            let Some(filter) = &pane.stored else {
+                continue;
+            };
             let bounds = pane.bounds;
             let others = pane.others.iter_mut().filter(|other| {
                 let class = other.0;
@@ -263,6 +270,7 @@ impl Spilled {
                 let place = Place {
                     bounds: &bounds,
                     class,
+                    filter,
                     blueprint,
                 };
                 if part.group_of(id).is_none() {
@@ -283,11 +291,15 @@ impl Spilled {
         let Panes { list, blueprint, .. } = panes;
         if refused && keeps_rows(&blueprint.plugins) {
             for pane in list.range(places.clone()) {
+                let Some(filter) = &pane.stored else {
+                    continue;
+                };
                 let others = pane.others.iter().map(|(class, part)| (Some(*class), part));
                 for (class, part) in std::iter::once((None, &pane.main)).chain(others) {
                     let place = Place {
                         bounds: &pane.bounds,
                         class,
+                        filter,
                         blueprint,
                     };
                     for &id in part.touched() {

@@ -33,7 +33,8 @@ pub(super) fn of_pane(table: u8, first: i64) -> Vec<u8> {
 }
 
 /// The start of the entries of a pane's rows of one class, into `out`. No class: those on time for each window.
-pub(super) fn of_class(table: u8, bounds: &Pane, class: Option<Class>, out: &mut Vec<u8>) {
+/// How many bytes these are.
+pub(super) fn of_class(table: u8, bounds: &Pane, class: Option<Class>, out: &mut Vec<u8>) -> usize {
     out.clear();
     out.push(table);
     out.extend(sortable_int(bounds.first));
@@ -42,6 +43,7 @@ pub(super) fn of_class(table: u8, bounds: &Pane, class: Option<Class>, out: &mut
         put_signed(class.admitted - bounds.windows.first, out);
         put_signed(class.on_time - bounds.windows.first, out);
     }
+    out.len()
 }
 
 /// The start of a window's entries in a table.

@@ -127,6 +127,7 @@ impl<'scope> Dataflow<'scope> {
                 under_way: None,
                 frontier: Some(Stamp::MIN),
                 alarm,
+                begun: false,
             };
             move |frontiers: &[MutableAntichain<Stamp>]| {
                 waker.running();
@@ -134,6 +135,7 @@ impl<'scope> Dataflow<'scope> {
                     return false;
                 }
                 guard.run(|| {
+                    node.begin()?;
                     let took_input = node.takes_input();
                     if took_input {
                         node.frontier = meet_all(frontiers);

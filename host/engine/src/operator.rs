@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) frontier: Option<Stamp>,
     /// Wakes the node at the time that the operator asked for.
     pub(crate) alarm: Alarm,
+    /// Whether it was activated before.
+    pub(crate) begun: bool,
 }
 
 /// What makes an operator give what it holds.
@@ -92,6 +94,18 @@ impl Emit for Sender<'_> {
 }
 
 impl Node {
+    /// Before all else tells the operator what time it is, where it asks for that from the start: what it makes of its
+    /// first rows may go by it.
+    pub(crate) fn begin(&mut self) -> Result<(), Fault> {
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(now) = self.due()
+        {
+            self.under_way = Some(Firing::Clock(now));
+            self.finish()?;
+        }
+        Ok(())
+    }
+
     /// Whether it may take input: not in the middle of a firing.
     pub(crate) fn takes_input(&self) -> bool {
         self.under_way.is_none()

@@ -277,6 +277,18 @@ fn an_operator_is_called_when_the_clock_has_come_to_what_it_asked_for() {
 }
 
 #[test]
+fn an_operator_that_asks_for_the_time_from_the_start_knows_it_before_its_first_row() {
+    for workers in 1..=3 {
+        let (calls, _) = Case {
+            workers,
+            ..Case::of(&[0], vec![Act::Emit(vec![1], 0), Act::Promise(5)])
+        }
+        .run();
+        assert_eq!(calls[..2], [Call::Clock(0), Call::Rows(vec![1])]);
+    }
+}
+
+#[test]
 fn what_a_clock_call_gives_comes_after_the_watermark_that_was_told_before() {
     let acts = vec![
         Act::Emit(vec![1], 0),

@@ -143,7 +143,7 @@ impl Workshop<'_> {
             NodeKind::Join(join) => {
                 let inputs = [self.input(node, 0), self.input(node, 1)];
                 let join = Join::new(self.subtask(node, worker)?, join, inputs, self.output(node, 0));
-                Box::new(join.map_err(unknown_zone)?)
+                Box::new(join.map_err(|error| unknown_zone(&error))?)
             }
             NodeKind::Deduplicate(deduplicate) => {
                 let (input, output) = (self.input(node, 0), self.output(node, 0));
@@ -157,7 +157,7 @@ impl Workshop<'_> {
             NodeKind::Top(top) => {
                 let (input, output) = (self.input(node, 0), self.output(node, 0));
                 let top = Top::new(self.subtask(node, worker)?, top, input, output);
-                Box::new(top.map_err(unknown_zone)?)
+                Box::new(top.map_err(|error| unknown_zone(&error))?)
             }
             NodeKind::Union => Box::new(Union::new(id(), self.output(node, 0))),
             NodeKind::Split(split) => Box::new(Split::new(id(), split, &self.outputs(node))),
@@ -288,7 +288,7 @@ impl Workshop<'_> {
         };
         let state = self.key_state(node, worker)?;
         KeyWindow::content(node.id.clone(), content, &ports, guest, state, self.key_window_limits())
-            .map_err(unknown_zone)
+            .map_err(|error| unknown_zone(&error))
     }
 
     fn window(&self, node: &Node, window: &WindowNode, worker: WorkerIndex) -> Result<Window, Fault> {
@@ -297,7 +297,14 @@ impl Workshop<'_> {
             groups: KeyGroups::of_worker(self.plan.engine.key_groups, worker, self.workers),
         };
         let guests = self.aggregates(node, window)?;
-        Window::new(node.id.clone(), window, &self.window_ports(node), guests, limits).map_err(unknown_zone)
+        let made = Window::new(node.id.clone(), window, &self.window_ports(node), guests, limits);
+        let made = made.map_err(|error| unknown_zone(&error))?;
+        let store = self.stores.open(&node.id, worker)?;
+        if store.resident_bytes().is_none() {
+            return Ok(made);
+        }
+        let memory_bytes = resident(&store);
+        Ok(made.with_store(store, memory_bytes))
     }
 
     fn key_window(&self, node: &Node, window: &WindowNode, worker: WorkerIndex) -> Result<KeyWindow, Fault> {
@@ -404,6 +411,6 @@ fn resident(store: &Store) -> usize {
         .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
-fn unknown_zone(error: UnknownTimeZone) -> Fault {
+fn unknown_zone(error: &UnknownTimeZone) -> Fault {
     Fault::fatal(Domain::Internal, error.to_string())
 }

@@ -20,5 +20,6 @@ mod process;
 mod reproducible;
 mod sandbox;
 mod signals;
+mod state;
 mod testing;
 mod watermarks;

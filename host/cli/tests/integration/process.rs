@@ -125,6 +125,20 @@ impl Running {
         Some(peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024)
     }
 
+    /// Waits until it ends. The most memory that it has had resident, in MiB.
+    pub(crate) fn peak_until_the_end(&self) -> u64 {
+        let (_keep, never) = channel::<()>();
+        let mut peak_mib = 0;
+        for _ in 0..LIMIT.as_millis() / LOOK.as_millis() {
+            match self.peak_mib() {
+                Some(mib) => peak_mib = mib,
+                None => return peak_mib,
+            }
+            assert_eq!(never.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout));
+        }
+        panic!("it does not end");
+    }
+
     /// Waits until it uses no processor: all its threads wait for something.
     pub(crate) fn come_to_rest(&self) {
         let (_keep, never) = channel::<()>();

@@ -198,3 +198,50 @@ fn a_plugin_that_remembers_rows_outside_of_its_state_fails_with_the_shape_that_s
         "{said}"
     );
 }
+
+/// Rows without the order of their keys, sorted.
+fn sorted<'a>(rows: impl Iterator<Item = &'a serde_json::Value>) -> Vec<String> {
+    let mut rows: Vec<String> = rows.map(ToString::to_string).collect();
+    rows.sort();
+    rows
+}
+
+/// The harness is a second way to run a topology: what it gives is held against the files of another program too.
+#[test]
+fn joins_give_in_the_harness_what_another_program_computed() {
+    const TOPOLOGY: &str = "tests/topologies/joins";
+    let sandbox = Sandbox::of(TOPOLOGY);
+    let steps = ["left-1", "left-2", "right-1", "right-2"].map(|file| {
+        let (source, _) = file.split_once('-').unwrap();
+        format!("[[test.step]]\npartition = \"input/{file}.csv\"\nrows.{source} = \"input/{file}.csv\"\n")
+    });
+    let test = format!(
+        "topology = \"topology.toml\"\n[[test]]\nname = \"all\"\nwatermarks = \"by-source\"\nexpected = \"all.jsonl\"\n\
+         {}[[test.step]]\nend = true\n",
+        steps.concat()
+    );
+    fs::write(sandbox.path("all.test.toml"), test).unwrap();
+    let output = wasmill(&sandbox.path(""), &["--bless"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+
+    let json = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let all = fs::read_to_string(sandbox.path("all.jsonl")).unwrap();
+    let came: Vec<serde_json::Value> = all.lines().map(json).collect();
+    let mut compared = 0;
+    for entry in fs::read_dir(repository().join(TOPOLOGY).join("expected")).unwrap() {
+        let file = entry.unwrap().path();
+        let sink = format!("{}-file", file.file_stem().unwrap().to_string_lossy());
+        let expected = fs::read_to_string(&file).unwrap();
+        let expected: Vec<serde_json::Value> = expected.lines().map(json).collect();
+        let rows = came.iter().filter(|row| row["output"] == *sink).map(|row| &row["row"]);
+        assert_eq!(sorted(rows), sorted(expected.iter()), "{sink}");
+        compared += expected.len();
+    }
+    assert_eq!(compared, came.len(), "every row is of some file");
+}

@@ -196,7 +196,7 @@ impl<'scope> Dataflow<'scope> {
                         }
                     }
                     let frontier = meet_all(frontiers);
-                    let reached = frontier.map_or(Timestamp::MAX, |stamp| Timestamp(stamp.watermark));
+                    let reached = frontier.map_or(Timestamp::MAX, Stamp::told);
                     if reached > told {
                         told = reached;
                         task.watermark(reached)?;

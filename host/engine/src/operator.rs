@@ -155,7 +155,7 @@ impl Node {
     /// watermarks, whether the frontier showed that or not: so what it sees before the end does not depend on the run.
     fn next_watermark(&self) -> Option<Timestamp> {
         let reached = match self.frontier {
-            Some(stamp) => Timestamp(stamp.watermark),
+            Some(stamp) => stamp.told(),
             None if self.last > self.told => self.last,
             None => Timestamp::MAX,
         };

@@ -10,6 +10,8 @@ use timely::progress::Timestamp;
 use timely::progress::frontier::AntichainRef;
 use timely::progress::timestamp::{PathSummary, Refines};
 
+use wasmill_core::time::Timestamp as EventTime;
+
 /// When a batch may still cause work: in this epoch or later, at this watermark or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Stamp {
@@ -25,6 +27,12 @@ impl Stamp {
         epoch: 0,
         watermark: i64::MIN,
     };
+
+    /// The watermark that a task with inputs at this stamp is told. The greatest of all is for the end alone: a source may
+    /// promise it and still have something on the way.
+    pub(crate) fn told(self) -> EventTime {
+        EventTime(self.watermark.min(i64::MAX - 1))
+    }
 
     /// The greatest stamp that is not after either.
     pub(crate) fn meet(self, other: Self) -> Self {

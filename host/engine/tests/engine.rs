@@ -5,7 +5,10 @@ mod clock;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use arrow_array::Int64Array;
 
@@ -21,6 +24,9 @@ use wasmill_engine::{
     Abort, Alarms, Dataflow, Ending, Flow, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask,
     Ticket, run,
 };
+
+/// After this a job that does not end has failed.
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn batch(values: &[i64], watermark: i64) -> Batch {
     let column = Column::Int64(Int64Array::from(values.to_vec()));
@@ -291,6 +297,26 @@ fn a_watermark_comes_after_the_rows_below_it() {
                 .position(|e| matches!(e, Event::Watermark(w) if *w >= 5))
                 .expect("seen")
     );
+    assert_eq!(events.last(), Some(&Event::Watermark(i64::MAX)));
+}
+
+#[test]
+fn a_promise_of_the_last_moment_is_not_the_end() {
+    let last = i64::MAX;
+    let acts = vec![
+        Act::Emit(vec![1], 0),
+        Act::Promise(last),
+        Act::Promise(last),
+        Act::Emit(vec![7], last),
+    ];
+    let (send, outcome) = channel();
+    thread::spawn(move || send.send(Case::of(acts).run()));
+    let Outcome { ended, seen } = outcome.recv_timeout(LIMIT).expect("a job that ends");
+    assert_eq!(ended, Ok(()));
+    let events = &seen[&0];
+    assert_eq!(rows(events), [1, 7]);
+    let ends = events.iter().filter(|event| **event == Event::Watermark(i64::MAX));
+    assert_eq!(ends.count(), 1);
     assert_eq!(events.last(), Some(&Event::Watermark(i64::MAX)));
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wasmill_connector_api::format::Decoder;
 use wasmill_core::fault::Fault;
+use wasmill_core::time::Timestamp;
 use wasmill_engine::{SourceOutput, SourceState, SourceTask};
 
 use super::block::decode;
@@ -67,7 +68,11 @@ impl SourceTask for Task {
 impl Task {
     fn promise(&mut self, out: &mut SourceOutput<'_>) {
         self.since_promise = 0;
-        out.promise(self.shared.published());
+        // That the source has ended is told by its end, and by its end alone.
+        out.promise(match self.shared.published() {
+            Timestamp::MAX => self.shared.last(),
+            published => published,
+        });
         self.shared.announce();
     }
 }

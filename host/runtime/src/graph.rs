@@ -411,7 +411,17 @@ pub(crate) fn engine_settings(
 fn stores_max(plan: &Plan) -> usize {
     let nodes = plan.nodes.iter();
     let with_state = nodes
-        .filter(|node| !node.inputs.is_empty() && !node.outputs.is_empty())
+        .filter(|node| {
+            !matches!(
+                node.kind,
+                NodeKind::Source(_)
+                    | NodeKind::Transform(_)
+                    | NodeKind::Lookup(_)
+                    | NodeKind::Union
+                    | NodeKind::Split(_)
+                    | NodeKind::Sink(_)
+            )
+        })
         .count();
     with_state
         * plan

@@ -142,7 +142,7 @@ impl KeyedOperator {
             self.clock.latest = self
                 .clock
                 .latest
-                .max(batch.hidden().times.iter().copied().max().unwrap_or(i64::MIN));
+                .max(batch.times().iter().copied().max().unwrap_or(i64::MIN));
         }
         let (offsets, order) = sort_by_place(&places, round.ids.len());
         events = order.iter().map(|&at| events[at as usize]).collect();

@@ -85,11 +85,12 @@ impl DeadLetters {
                 counters.skipped += refused.rows.len() as u64;
                 Ok(())
             }
-            (_, OnFault::Fail | OnFault::DeadLetter) => Err(self.stop(refused.batch, first)),
+            (_, OnFault::Fail | OnFault::DeadLetter) => Err(self.stop(refused, first)),
         }
     }
 
-    fn stop(&self, batch: &Batch, reject: &Reject) -> Fault {
+    fn stop(&self, refused: &Refused<'_>, reject: &Reject) -> Fault {
+        let batch = refused.batch;
         let place = place_of(batch, reject.row);
         let at = place.as_deref().and_then(order::source_place).map_or_else(
             || format!("row {} of a batch of {}", reject.row, batch.rows()),
@@ -100,7 +101,12 @@ impl DeadLetters {
                 )
             },
         );
-        let message = format!("{at} was rejected: {}", reject.message);
+        let mend = if refused.plugin.is_some() {
+            "name a sink for such rows with `dead-letter`, or write `on-fault = \"skip\"`"
+        } else {
+            "name a sink for such rows with `dead-letter`"
+        };
+        let message = format!("{at} was rejected: {}; {mend}", reject.message);
         Fault::fatal(Domain::User, message).at(&self.node)
     }
 
@@ -280,7 +286,8 @@ mod tests {
                 .map_err(|fault| fault.to_string())
         };
         assert_eq!(refuse(OnFault::Skip), Ok(()));
-        let message = "op: a row of source src, partition a.csv, position 200 was rejected: no name";
+        let message = "op: a row of source src, partition a.csv, position 200 was rejected: no name; name a sink for such \
+                       rows with `dead-letter`, or write `on-fault = \"skip\"`";
         assert_eq!(refuse(OnFault::Fail), Err(message.into()));
         assert_eq!((counters.rejected, counters.skipped), (2, 1));
         assert!(out.is_empty());

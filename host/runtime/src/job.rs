@@ -59,6 +59,9 @@ pub enum Failure {
 /// How long sources and sinks may take to end after the workers have.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A signal counts as a second one from so long after the first.
+const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(500);
+
 /// Threads of the asynchronous side.
 const IO_THREADS: usize = 2;
 
@@ -81,6 +84,8 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
             if signalled().await {
                 stop.stop();
             }
+            // One request may reach the process twice: from the terminal, and from who started it.
+            tokio::time::sleep(SECOND_SIGNAL_AFTER).await;
             if signalled().await {
                 stop.give_up();
             }

@@ -154,7 +154,8 @@ pub trait Aggregate: DeserializeOwned + 'static {
     ///
     /// # Errors
     ///
-    /// The row is invalid: it becomes a dead letter. Say so before changing the accumulator: what was changed stays.
+    /// The row is invalid: a dead letter where the topology names a sink for them; else it stops the job, or is skipped
+    /// with `on-fault = "skip"`. Say so before changing the accumulator: what was changed stays.
     fn accumulate(&self, accumulator: &mut Self::Accumulator, row: Self::Input<'_>) -> Result<(), Reject>;
 
     /// Adds the accumulator of later rows to that of earlier ones.

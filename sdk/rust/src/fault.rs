@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::bindings::types as wit;
 
-/// A row that is invalid. It becomes a dead letter with this message; the other rows' results stand.
+/// A row that is invalid. Where the topology names a sink for dead letters it becomes one with this message, and the other
+/// rows' results stand; else it stops the job, or is skipped with `on-fault = "skip"`.
 ///
 /// ```
 /// use wasmill_sdk::Reject;

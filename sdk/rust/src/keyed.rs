@@ -136,7 +136,8 @@ pub trait Keyed: DeserializeOwned + 'static {
     ///
     /// # Errors
     ///
-    /// The row is invalid: it becomes a dead letter. Say so before the first change: what was changed, set or emitted
+    /// The row is invalid: a dead letter where the topology names a sink for them; else it stops the job, or is skipped
+    /// with `on-fault = "skip"`. Say so before the first change: what was changed, set or emitted
     /// stays.
     fn row(
         &self,

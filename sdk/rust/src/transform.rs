@@ -134,7 +134,8 @@ pub trait Transform: DeserializeOwned + 'static {
     ///
     /// # Errors
     ///
-    /// The row is invalid: it becomes a dead letter. Say so before the first `emit`: what was emitted stays.
+    /// The row is invalid: a dead letter where the topology names a sink for them; else it stops the job, or is skipped
+    /// with `on-fault = "skip"`. Say so before the first `emit`: what was emitted stays.
     fn row(&self, row: Self::Input<'_>, out: &mut Self::Output) -> Result<(), Reject>;
 }
 

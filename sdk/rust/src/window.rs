@@ -209,7 +209,8 @@ pub trait WindowedParts: DeserializeOwned + 'static {
     ///
     /// # Errors
     ///
-    /// The row is invalid: it becomes a dead letter. Say so before changing what is carried: what was changed stays.
+    /// The row is invalid: a dead letter where the topology names a sink for them; else it stops the job, or is skipped
+    /// with `on-fault = "skip"`. Say so before changing what is carried: what was changed stays.
     fn row(&self, firing: &Firing<Self::Key<'_>>, carry: &mut Self::Carry, row: Self::Input<'_>) -> Result<(), Reject>;
 
     /// Ends a window after its last row. What is emitted has the event time of the window's end.

@@ -64,7 +64,8 @@ impl<T: Keyed> Context<T> {
         self.kind
     }
 
-    /// Whether no more rows will come. Each timer that is still set fires once, and what is set then is discarded.
+    /// Whether this is a timer that was still to come when the input ended: it fires once, at its own time, and what is
+    /// set then is discarded. Never so for rows, the last ones included, nor for timers that the watermark reached.
     pub fn end_of_input(&self) -> bool {
         self.end_of_input
     }

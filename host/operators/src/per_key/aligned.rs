@@ -130,7 +130,9 @@ impl AlignedWindows {
                 base.counters.corrected += 1;
                 let last = pane.windows.last.min(class.on_time - 1);
                 for window in class.admitted..=last {
-                    self.correct(key, window, base, filling, out)?;
+                    if !self.repeats(window, pane.windows) {
+                        self.correct(key, window, base, filling, out)?;
+                    }
                 }
                 if self.immediate && class.on_time > pane.windows.last {
                     let mut known = Self::known(key, base)?;
@@ -141,7 +143,9 @@ impl AlignedWindows {
             if self.early.is_some() {
                 let from = class.on_time.max(pane.windows.first);
                 for window in from..=pane.windows.last {
-                    self.count_early(key, window, base, filling, out)?;
+                    if !self.repeats(window, pane.windows) {
+                        self.count_early(key, window, base, filling, out)?;
+                    }
                 }
             }
         }
@@ -161,6 +165,12 @@ impl AlignedWindows {
             Lateness::Some(class) => Some(class),
             Lateness::All => None,
         }
+    }
+
+    /// Whether this window is the one before it once more for a row of `windows`. No row is on time, or admitted, for such
+    /// a window first: the stretch by which it is longer is empty.
+    fn repeats(&self, window: WindowNumber, windows: Numbers) -> bool {
+        windows.first < window && self.assigner.repeats(window)
     }
 
     fn known(key: &[u8], base: &Base) -> Result<Known, Fault> {
@@ -317,13 +327,17 @@ impl AlignedWindows {
             for (_, value) in page.iter() {
                 let Head { time, judged, .. } = head(value)?;
                 let windows: Numbers = self.assigner.pane(time).windows;
-                if best.is_some_and(|best| best <= windows.first.max(window + 1)) {
+                let mut from = windows.first.max(window + 1);
+                while from <= windows.last && self.repeats(from, windows) {
+                    from += 1;
+                }
+                if best.is_some_and(|best| best <= from) {
                     return Ok(best);
                 }
                 let Some(class) = self.class(time, judged, base.allowed) else {
                     continue;
                 };
-                let candidate = class.on_time.max(window + 1);
+                let candidate = class.on_time.max(from);
                 if candidate <= windows.last {
                     best = Some(best.map_or(candidate, |best| best.min(candidate)));
                 }

@@ -5,7 +5,7 @@ use wasmill_core::batch::Batch;
 use wasmill_core::column::Scalar;
 use wasmill_core::kind::Kind;
 use wasmill_core::operator::{Operator, Step};
-use wasmill_core::plan::{Early, EarlyWhen, Lateness, OnFault};
+use wasmill_core::plan::{Early, EarlyWhen, LateResults, Lateness, OnFault};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::window::{Alignment, Late, WindowSpec, Windows};
 use wasmill_testkit::Row;
@@ -382,4 +382,95 @@ fn a_call_of_the_operator_makes_one_call_of_the_guest_and_no_call_is_for_nothing
         }
     }
     assert_eq!(steps, [2, 2, 1]);
+}
+
+/// The hours of 2013-03-10 in New York, where 02:00 to 03:00 is skipped: its midnight, which is 05:00 UTC, an hour, and
+/// windows that begin at midnight and grow by an hour.
+fn short_day() -> (i64, i64, Windows) {
+    let (midnight, hour) = (1_362_891_600_000_000_i64, 3_600_000_000_i64);
+    let hours = WindowSpec::Cumulative {
+        size: Micros(24 * hour.unsigned_abs()),
+        step: Micros(hour.unsigned_abs()),
+        alignment: Alignment {
+            offset: Micros::ZERO,
+            time_zone: Some("America/New_York".into()),
+        },
+    };
+    (midnight, hour, Windows::Aligned(hours))
+}
+
+/// Results of that day as (hours from midnight to the end, the told values).
+fn hours_told(subtasks: &Subtasks<'_>) -> Vec<(i64, String)> {
+    let (midnight, hour, _) = short_day();
+    let results = subtasks.run().results;
+    let told = results.iter().map(|row| match &row.values[..] {
+        [
+            _,
+            Scalar::Timestamp(start),
+            Scalar::Timestamp(end),
+            Scalar::Utf8(told),
+            ..,
+        ] => {
+            assert_eq!((*start, (end - midnight) % hour), (midnight, 0));
+            ((end - midnight) / hour, told.clone())
+        }
+        other => panic!("{other:?}"),
+    });
+    told.collect()
+}
+
+/// One result for each hour of the day, these values each time.
+fn each_hour(told: &[&str]) -> Vec<(i64, String)> {
+    let each = told
+        .iter()
+        .flat_map(|told| (1..=23).map(|hours| (hours, (*told).to_owned())));
+    each.collect()
+}
+
+#[test]
+fn a_step_that_the_clock_skips_gives_no_second_result() {
+    let (midnight, _, windows) = short_day();
+    let case = Case::new(windows, &[KEY_INT], 0, tell());
+    let mut subtasks = Subtasks::new(&case);
+    subtasks.rows(&[&row(midnight, i64::MIN, 1)]).expect("no fault");
+    subtasks.watermark(i64::MAX).expect("no fault");
+    assert_eq!(hours_told(&subtasks), each_hour(&["1,"]));
+    assert!(subtasks.is_empty());
+}
+
+#[test]
+fn a_step_that_the_clock_skips_gives_no_second_early_result() {
+    let (midnight, _, windows) = short_day();
+    let mut case = Case::new(windows, &[KEY_INT], 0, tell());
+    case.frame.early = Some(Early {
+        when: EarlyWhen::Count(1),
+        retracting: false,
+    });
+    let mut subtasks = Subtasks::new(&case);
+    subtasks.rows(&[&row(midnight, i64::MIN, 1)]).expect("no fault");
+    assert_eq!(hours_told(&subtasks), each_hour(&["1,"]));
+    subtasks.watermark(i64::MAX).expect("no fault");
+    assert_eq!(hours_told(&subtasks), each_hour(&["1,", "1,"]));
+}
+
+#[test]
+fn a_step_that_the_clock_skips_gives_no_second_correction() {
+    let (midnight, hour, windows) = short_day();
+    for late_results in [LateResults::default(), LateResults::Immediate] {
+        let mut case = Case::new(windows.clone(), &[KEY_INT], 24 * hour, tell());
+        case.frame.late_results = late_results;
+        let mut subtasks = Subtasks::new(&case);
+        subtasks.rows(&[&row(midnight, i64::MIN, 1)]).expect("no fault");
+        // The whole day has passed, and no window is final.
+        let after = midnight + 24 * hour;
+        subtasks.watermark(after).expect("no fault");
+        let late = Row {
+            position: 1,
+            ..row(midnight, after, 2)
+        };
+        subtasks.rows(&[&late]).expect("no fault");
+        subtasks.watermark(i64::MAX).expect("no fault");
+        assert_eq!(hours_told(&subtasks), each_hour(&["1,", "1,2,"]), "{late_results:?}");
+        assert!(subtasks.is_empty());
+    }
 }

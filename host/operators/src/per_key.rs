@@ -44,9 +44,9 @@ use self::session::Sessions;
 use crate::codec::{damaged, take_array};
 use crate::counters::Counters;
 use crate::dead_letters::DeadLetters;
-use crate::window::WindowPorts;
+use crate::window::{KeyGroups, WindowPorts};
 
-/// The table of the merged watermark, an entry for each key group with state: saved, but not in the store.
+/// The table of the merged watermark, an entry for each of the subtask's key groups: saved, but not in the store.
 const WATERMARK: u8 = 0;
 
 /// Bounds of a [`KeyWindow`].
@@ -72,8 +72,8 @@ impl Default for KeyWindowLimits {
 pub struct KeyState {
     /// The subtask's own store.
     pub store: Store,
-    /// The job's number of key groups.
-    pub key_groups: u16,
+    /// The job's key groups, and which of them are the subtask's.
+    pub key_groups: KeyGroups,
     /// Above so many bytes rows that wait for their turn go to the store. `usize::MAX` for a store in memory.
     pub waiting_bytes: usize,
 }
@@ -297,13 +297,14 @@ impl Operator for KeyWindow {
         if let Shape::Counts(counts) = &self.shape {
             counts.save(&self.base, out)?;
         }
-        let (watermark, mut last) = (self.base.watermark, None);
+        // With every group, those without state too: what a row is judged by does not depend on what others left.
+        let watermark = self.base.watermark.to_le_bytes();
+        for group in self.base.saved_groups()? {
+            out.entry(group, &[WATERMARK], &watermark)?;
+        }
         let span = timers::saved();
         self.base.store.scan(span, Direction::Forwards, |key, value| {
             let (group, _, _) = layout::split(key).ok_or_else(|| damaged("a key without a group"))?;
-            if last.replace(group) != Some(group) {
-                out.entry(group, &[WATERMARK], &watermark.to_le_bytes())?;
-            }
             out.entry(group, &key[layout::of_group(group).len()..], value)?;
             Ok(ControlFlow::Continue(()))
         })

@@ -331,7 +331,7 @@ impl Workshop<'_> {
         Ok(KeyState {
             waiting_bytes: resident(&store),
             store,
-            key_groups: self.plan.engine.key_groups,
+            key_groups: KeyGroups::of_worker(self.plan.engine.key_groups, worker, self.workers),
         })
     }
 

@@ -16,6 +16,7 @@ use super::rows::{Opened, Rows};
 use crate::counters::Counters;
 use crate::dead_letters::DeadLetters;
 use crate::waiting::late::Refusal;
+use crate::window::KeyGroups;
 use crate::window::plugin::Rejects;
 
 /// What windows of every type work with.
@@ -25,6 +26,7 @@ pub(crate) struct Base {
     pub(crate) key: Vec<usize>,
     pub(crate) types: Vec<DataType>,
     pub(crate) key_groups: u16,
+    groups: KeyGroups,
     pub(crate) allowed: u64,
     pub(crate) best_effort: bool,
     pub(crate) letters: DeadLetters,
@@ -46,13 +48,14 @@ impl Base {
         letters: DeadLetters,
         late_port: usize,
         store: Store,
-        key_groups: u16,
+        groups: KeyGroups,
     ) -> Self {
         let fields = input.schema.fields();
         Self {
             key: frame.key.clone(),
             types: frame.key.iter().map(|&column| fields[column].data_type).collect(),
-            key_groups,
+            key_groups: groups.all,
+            groups,
             allowed: frame.allowed_lateness.0,
             best_effort: frame.lateness == Lateness::BestEffort,
             letters,
@@ -65,6 +68,17 @@ impl Base {
             late_port,
             schema: input.schema.clone(),
         }
+    }
+
+    /// The key groups with which the subtask saves the merged watermark. Without a key all state is in one group, of the one
+    /// subtask that has any.
+    pub(crate) fn saved_groups(&self) -> Result<Vec<KeyGroup>, Fault> {
+        let KeyGroups { all, first, last } = self.groups;
+        if !self.key.is_empty() {
+            return Ok((first..=last).map(KeyGroup).collect());
+        }
+        let only = key::group(key::hash(&[]), all);
+        Ok(if self.store.is_empty()? { Vec::new() } else { vec![only] })
     }
 
     /// Takes the merged watermark at which a key group was saved: the least of all that are loaded.

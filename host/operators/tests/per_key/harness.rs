@@ -8,7 +8,7 @@ use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::{ColumnBuilder, Scalar};
 use wasmill_core::content::{Content, ContentDescription};
 use wasmill_core::fault::Fault;
-use wasmill_core::id::{KeyGroup, NodeId, NodeIndex};
+use wasmill_core::id::{KeyGroup, NodeId, NodeIndex, WorkerIndex};
 use wasmill_core::key;
 use wasmill_core::kind::Kind;
 use wasmill_core::operator::{Operator, Step};
@@ -20,7 +20,7 @@ use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::transform::{OutputDescription, Requirement};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_core::window::{Late, Windows};
-use wasmill_operators::{CallLimits, ContentPorts, KeyState, KeyWindow, KeyWindowLimits, WindowPorts};
+use wasmill_operators::{CallLimits, ContentPorts, KeyGroups, KeyState, KeyWindow, KeyWindowLimits, WindowPorts};
 use wasmill_state::Store;
 use wasmill_testkit::Row;
 use wasmill_testkit::contents::Firing;
@@ -161,6 +161,11 @@ impl Case {
     }
 
     pub(crate) fn operator(&self) -> KeyWindow {
+        self.subtask(0, 1)
+    }
+
+    /// One of so many subtasks.
+    pub(crate) fn subtask(&self, worker: u32, workers: u32) -> KeyWindow {
         let stream = |name: &str, schema: Schema| Stream {
             name: name.into(),
             producer: NodeIndex(0),
@@ -171,7 +176,7 @@ impl Case {
         };
         let state = KeyState {
             store: self.backend.store(),
-            key_groups: KEY_GROUPS,
+            key_groups: KeyGroups::of_worker(KEY_GROUPS, WorkerIndex(worker), workers),
             waiting_bytes: self.waiting_bytes,
         };
         let (input, mut output) = (stream("rows", schema()), stream("window", self.output()));
@@ -339,7 +344,9 @@ impl<'a> Subtasks<'a> {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), entries.len(), "each entry once");
-        self.operators = (0..subtasks).map(|_| self.case.operator()).collect();
+        self.operators = (0..subtasks)
+            .map(|number| self.case.subtask(number as u32, subtasks as u32))
+            .collect();
         // The order in which entries are loaded says nothing.
         for (group, key, value) in entries.iter().rev() {
             let owner = key::owner(*group, KEY_GROUPS, subtasks as u32).0 as usize;

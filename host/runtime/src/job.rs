@@ -85,7 +85,7 @@ pub fn run(plan: Plan, environment: Environment, settings: &Settings) -> Result<
                 stop.stop();
             }
             // One request may reach the process twice: from the terminal, and from who started it.
-            tokio::time::sleep(SECOND_SIGNAL_AFTER).await;
+            drop(timeout(SECOND_SIGNAL_AFTER, async { while signalled().await {} }).await);
             if signalled().await {
                 stop.give_up();
             }

@@ -196,6 +196,7 @@ fn call(size: usize) -> KeyedCall {
         until: vec![-1; KEYS],
         processing_time: 0,
         end_of_input: false,
+        is_last_try: false,
         states: vec![state],
     }
 }

@@ -13,6 +13,7 @@ use wasmtime::component::Instance as ComponentInstance;
 
 use crate::bindings::exports::wasmill::operator::aggregator;
 use crate::bindings::wasmill::operator::types;
+use crate::blamed::{self, Repeated};
 use crate::imports::Context;
 use crate::lift;
 use crate::lower::{lower, params, size_bytes};
@@ -195,8 +196,13 @@ impl Aggregate for WasmAggregate {
                 rejects: Vec::new(),
             });
         }
-        let accumulated = self.rows(batch, 0, group_of_row, accumulators);
-        let accumulated = accumulated.map_err(|fault| of_whole(fault, batch.rows()))?;
+        self.subtask.repeat(Repeated::with_fewer(batch.rows()));
+        let accumulated = self.rows(batch, 0, group_of_row, accumulators).map_err(|fault| {
+            self.subtask.log_blame(&fault, || blamed::row(batch));
+            of_whole(fault, batch.rows())
+        });
+        self.subtask.repeat(Repeated::No);
+        let accumulated = accumulated?;
         self.subtask.commit();
         Ok(accumulated)
     }

@@ -9,11 +9,13 @@ use wasmill_core::content::{Content, ContentColumn, ContentDescription, ContentO
 use wasmill_core::fault::Fault;
 use wasmill_core::plugin::{Limits, World};
 use wasmill_core::schema::Field;
+use wasmill_core::time::Timestamp;
 use wasmtime::Store;
 use wasmtime::component::Instance as ComponentInstance;
 
 use crate::bindings::exports::wasmill::operator::window_operator;
 use crate::bindings::wasmill::operator::types;
+use crate::blamed::Repeated;
 use crate::imports::Context;
 use crate::lift::{self, Violation};
 use crate::lower::{bitmap, lower, params, size_bytes};
@@ -86,6 +88,7 @@ impl Content for WasmContent {
         let limits = self.subtask.limits().clone();
         let (keys, columns) = (params(&keys), lowered.params());
         let shape = &self.shape;
+        self.subtask.repeat(Repeated::with_fewer(firings.starts.len()));
         let outputs = self.subtask.call(
             Call {
                 function: "process",
@@ -107,7 +110,13 @@ impl Content for WasmContent {
                 guest.call_process(store, firings, lowered.batch(&columns))
             },
             |answer| shape.assemble(firings, batch, answer, &limits),
-        )?;
+        );
+        let outputs = outputs.inspect_err(|fault| {
+            self.subtask.log_blame(fault, || {
+                let (start, end) = (Timestamp(firings.starts[0]), Timestamp(firings.ends[0]));
+                format!("the rows of the window from {start} to {end}")
+            });
+        })?;
         self.subtask.commit();
         Ok(outputs)
     }

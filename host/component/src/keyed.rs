@@ -17,6 +17,7 @@ use wasmtime::component::Instance as ComponentInstance;
 
 use crate::bindings::exports::wasmill::operator::keyed_operator;
 use crate::bindings::wasmill::operator::types;
+use crate::blamed::{self, Repeated};
 use crate::imports::Context;
 use crate::lower::{Lowered, lower, params, size_bytes};
 use crate::program::Exports;
@@ -107,6 +108,8 @@ impl Keyed for WasmKeyed {
             .collect();
         let states: Vec<Vec<types::ColumnParam<'_>>> = states.iter().map(|columns| params(columns)).collect();
         let states: Vec<&[types::ColumnParam<'_>]> = states.iter().map(Vec::as_slice).collect();
+        self.subtask
+            .repeat(if call.is_last_try { Repeated::No } else { Repeated::Yes });
         let outputs = self.subtask.call(
             Call {
                 function: "process",
@@ -136,7 +139,8 @@ impl Keyed for WasmKeyed {
                 guest.call_process(store, call)
             },
             |answer| shape.assemble(call, answer, &limits),
-        )?;
+        );
+        let outputs = outputs.inspect_err(|fault| self.subtask.log_blame(fault, || blamed::event(call)))?;
         self.subtask.commit();
         Ok(outputs)
     }

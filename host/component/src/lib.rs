@@ -12,6 +12,7 @@
 mod aggregate;
 mod anatomy;
 mod bindings;
+mod blamed;
 mod cache;
 mod compile;
 mod content;

@@ -15,6 +15,7 @@ use wasmtime::component::Instance as ComponentInstance;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::bindings::wasmill::operator::types::{FieldParam, Input, SchemaParam};
+use crate::blamed::Repeated;
 use crate::engine::Metering;
 use crate::host::{Isolation, Shared};
 use crate::imports::log::LineLimiter;
@@ -87,6 +88,8 @@ pub(crate) struct Subtask<G> {
     /// None after a fault, or when the instance had grown too large.
     running: Option<Running<G>>,
     lines: LineLimiter,
+    /// Whether the calls that come are made again with less where they fail.
+    repeated: Repeated,
     calls: u64,
     largest_input_bytes: usize,
     /// The most memory that an instance had after its first call: what the plugin needs, as far as is known.
@@ -125,6 +128,7 @@ impl<G: Guest> Subtask<G> {
             program,
             spec,
             running: None,
+            repeated: Repeated::No,
             calls: 0,
             largest_input_bytes: 0,
             settled_bytes: 0,
@@ -217,6 +221,28 @@ impl<G: Guest> Subtask<G> {
         Ok(result)
     }
 
+    /// Says whether the calls that come are made again with less where they fail.
+    pub(crate) fn repeat(&mut self, repeated: Repeated) {
+        self.repeated = repeated;
+    }
+
+    /// Whether a failure is put down to rows, if the operator's policy does so.
+    fn blames(&self, fault: &Fault) -> bool {
+        let guest = fault.guest.as_ref();
+        self.spec.metering == Metering::Fuel && guest.is_some_and(|guest| guest.kind.may_blame_rows())
+    }
+
+    /// Logs a failure of a call that is not made again, where it is put down to its row.
+    pub(crate) fn log_blame(&mut self, fault: &Fault, row: impl FnOnce() -> String) {
+        if self.repeated == Repeated::Yes || !self.blames(fault) {
+            return;
+        }
+        let frames = fault.guest.as_ref().map(|guest| guest.backtrace.join(", "));
+        let mut fields = vec![("row".to_owned(), row())];
+        fields.extend(frames.filter(|f| !f.is_empty()).map(|f| ("backtrace".to_owned(), f)));
+        self.lines.fault(&fault.message, fields, self.shared.ticker.ticks());
+    }
+
     /// Applies the metrics of the calls since the last commit, and lets an instance go that has grown too large.
     pub(crate) fn commit(&mut self) {
         let Some(running) = &mut self.running else { return };
@@ -246,6 +272,9 @@ impl<G: Guest> Subtask<G> {
         check: impl Fn(R) -> Result<T, Violation>,
     ) -> Result<T, Fault> {
         let result = self.call_in(running, call, invoke, check);
+        if self.repeated == Repeated::Yes && result.as_ref().is_err_and(|fault| self.blames(fault)) {
+            running.store.data_mut().log.forget();
+        }
         self.lines
             .flush(&mut running.store.data_mut().log, self.shared.ticker.ticks());
         result

@@ -15,6 +15,7 @@ use wasmtime::component::Instance as ComponentInstance;
 
 use crate::bindings::exports::wasmill::operator::transformer;
 use crate::bindings::wasmill::operator::types;
+use crate::blamed::{self, Repeated};
 use crate::imports::Context;
 use crate::lift::{self, Violation};
 use crate::program::Exports;
@@ -122,8 +123,11 @@ impl Transform for WasmTransform {
     fn process(&mut self, input: usize, batch: &Batch) -> Result<Transformed, Fault> {
         let mut all = Transformed::default();
         if !batch.is_empty() {
-            self.rows(input, batch, 0, &mut all)
-                .map_err(|fault| of_whole(fault, batch.rows()))?;
+            self.subtask.repeat(Repeated::with_fewer(batch.rows()));
+            self.rows(input, batch, 0, &mut all).map_err(|fault| {
+                self.subtask.log_blame(&fault, || blamed::row(batch));
+                of_whole(fault, batch.rows())
+            })?;
             self.subtask.commit();
         }
         Ok(all)
@@ -212,9 +216,16 @@ impl Shape {
         let mut rejects = rejects(answer.rejects, batch.rows())?;
         let mut outputs = Vec::with_capacity(answer.outputs.len());
         let mut limit = RowLimit::new(limits.output_rows);
+        let mut given = vec![false; self.outputs.len()];
         for output in answer.outputs {
             let port = output.port as usize;
             let shape = OutputShape::find(&self.outputs, output.port)?;
+            if std::mem::replace(&mut given[port], true) {
+                // The children of a row are numbered within an output: two of one port would give two rows one place.
+                return Err(Violation::new(format!(
+                    "a second output for port {port}; a port's rows of a call are one output"
+                )));
+            }
             let rows = Rows::new(output.rows, batch.rows())?;
             let count = rows.len(batch.rows());
             limit.add(count)?;

@@ -130,6 +130,8 @@ pub struct KeyedCall {
     pub end_of_input: bool,
     /// The columns of the [`TableKind::Value`] tables, in the order of the description; a row a key.
     pub states: Vec<Vec<Column>>,
+    /// It is not made again with fewer events where it fails.
+    pub is_last_try: bool,
 }
 
 /// Where output rows come from: it gives each its event time, watermark and place.

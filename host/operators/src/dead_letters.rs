@@ -74,7 +74,9 @@ impl DeadLetters {
         let Some(first) = refused.rows.first() else {
             return Ok(());
         };
-        counters.rejected += refused.rows.len() as u64;
+        if refused.kind != Kind::Late {
+            counters.rejected += refused.rows.len() as u64;
+        }
         let is_fault = matches!(refused.kind, Kind::Fault(_));
         match (self.port, self.on_fault) {
             (Some(port), on_fault) if !(is_fault && on_fault == OnFault::Skip) => {
@@ -82,7 +84,9 @@ impl DeadLetters {
                 Ok(())
             }
             (_, OnFault::Skip) => {
-                counters.skipped += refused.rows.len() as u64;
+                if refused.kind != Kind::Late {
+                    counters.skipped += refused.rows.len() as u64;
+                }
                 Ok(())
             }
             (_, OnFault::Fail | OnFault::DeadLetter) => Err(self.stop(refused, first)),

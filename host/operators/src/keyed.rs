@@ -18,6 +18,7 @@ mod blame;
 mod calls;
 mod expiry;
 pub mod inspect;
+mod left;
 mod outputs;
 mod slice;
 mod state;
@@ -25,6 +26,7 @@ mod tables;
 mod timers;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use wasmill_core::batch::{Batch, Hidden, Slot};
@@ -39,6 +41,7 @@ use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_core::window::Late;
 
+use self::calls::Chain;
 use self::slice::{Mode, Slice};
 pub use self::state::KeyedState;
 use self::tables::{BY_KEY, CLOCK, EXPIRY, FIRST_TABLE, PLACES, VALUES, WAITING};
@@ -57,6 +60,9 @@ pub struct KeyedLimits {
     pub slice_bytes: usize,
     /// Bytes of value state given with a call, about. Default 1 MiB.
     pub state_bytes: usize,
+    /// How many timers of a key may be set by timers for the time that has come already, one after the other, before that
+    /// is a fault: else a timer that sets itself again for its own time would fire for ever. Default 10,000.
+    pub timer_chain: u32,
     /// How exact the processing time is that guests are told, where they ask for it. Default 100 ms.
     pub clock_every: Micros,
 }
@@ -67,6 +73,7 @@ impl Default for KeyedLimits {
             slice_rows: 4_096,
             slice_bytes: 16 << 20,
             state_bytes: 1 << 20,
+            timer_chain: 10_000,
             clock_every: Micros::from_millis(100),
         }
     }
@@ -148,6 +155,8 @@ pub struct KeyedOperator {
     /// How many entries of [`PLACES`] there are.
     places: u64,
     expiring: [u64; 2],
+    /// By key, while one time is handled.
+    chains: HashMap<Vec<u8>, Chain>,
     /// The first processing-time timer, where it is known.
     next_timer: Option<i64>,
     counters: Counters,
@@ -236,6 +245,7 @@ impl KeyedOperator {
             ended: false,
             places: 0,
             expiring: [0; 2],
+            chains: HashMap::new(),
             next_timer: None,
             counters: Counters::default(),
             timer_counters: TimerCounters::default(),
@@ -324,6 +334,7 @@ impl KeyedOperator {
             return Ok(Step::Done);
         }
         self.clock.done = self.clock.done.max(to);
+        self.chains.clear();
         self.forget_places()?;
         self.expire(TimeDomain::Event, to)
     }
@@ -398,6 +409,7 @@ impl KeyedOperator {
                 .due(&state.store, TimeDomain::Processing, now, self.setup.limits.slice_rows)?
         };
         if due.is_empty() {
+            self.chains.clear();
             return self.expire(TimeDomain::Processing, now);
         }
         let slice = Slice::new(self.or_empty(Vec::new()), Vec::new(), due, self.clock.done, Mode::Clock);

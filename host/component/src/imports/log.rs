@@ -46,6 +46,11 @@ impl Host for CallLog {
 }
 
 impl CallLog {
+    /// Drops what the call has logged.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
     /// What the guest called an error last: a language's panic message, where the call trapped.
     pub(crate) fn last_error(&self) -> Option<&str> {
         let error = self.lines.iter().rfind(|line| matches!(line.level, Level::Error));
@@ -80,20 +85,34 @@ impl LineLimiter {
         if log.lines.is_empty() && log.left_out == 0 {
             return;
         }
+        self.left_out += std::mem::take(&mut log.left_out);
+        log.bytes = 0;
+        for line in log.lines.drain(..) {
+            self.pass(&line, now);
+        }
+    }
+
+    /// Passes on how the guest failed on a row.
+    pub(crate) fn fault(&mut self, message: &str, fields: Vec<(String, String)>, now: u64) {
+        let line = Line {
+            level: Level::Error,
+            message: format!("a row is at fault: {message}"),
+            fields,
+        };
+        self.pass(&line, now);
+    }
+
+    fn pass(&mut self, line: &Line, now: u64) {
         if now - self.second_began >= self.ticks_per_second {
             self.second_began = now;
             self.passed = 0;
         }
-        self.left_out += std::mem::take(&mut log.left_out);
-        log.bytes = 0;
-        for line in log.lines.drain(..) {
-            if self.passed >= LINES_PER_SECOND_MAX {
-                self.left_out += 1;
-                continue;
-            }
-            self.passed += 1;
-            self.write(&line);
+        if self.passed >= LINES_PER_SECOND_MAX {
+            self.left_out += 1;
+            return;
         }
+        self.passed += 1;
+        self.write(line);
     }
 
     fn write(&mut self, line: &Line) {

@@ -281,6 +281,31 @@ fn lines_are_kept_when_the_call_fails_and_name_their_operator() {
 }
 
 #[test]
+fn a_failure_that_rows_are_blamed_for_is_logged_once_with_the_row_and_the_frames() {
+    let bench = Bench::new();
+    let mut guest = Guest::transform(&["a"], &[("a", "int64", false)]);
+    let said = guest.log(4, "said before");
+    guest.process(&format!("{said} (unreachable)"));
+    let mut transform = bench.transform(&guest.build(), &ints_schema(), &Limits::default(), true);
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || {
+        transform.process(0, &batch(vec![ints(&[0, 1])])).unwrap_err();
+        assert!(lines.0.lock().unwrap().is_empty(), "it is called again with fewer rows");
+        transform
+            .process(0, &batch(vec![ints(&[0, 1])]).select(&[1]))
+            .unwrap_err();
+    });
+    let lines = lines.0.lock().unwrap().clone();
+    let [said, fault] = &lines[..] else {
+        panic!("two lines: {lines:?}")
+    };
+    assert_eq!(said, "ERROR message=said before operator=\"op\"");
+    let start = "ERROR message=a row is at fault: the plugin trapped (wasm `unreachable` instruction executed): said before \
+                 row=\"of event time 1970-01-01T00:00:00.001001Z\" backtrace=\"";
+    assert!(fault.starts_with(start), "{fault}");
+}
+
+#[test]
 fn metrics_count_calls_that_were_good() {
     let bench = Bench::new();
     let mut guest = Guest::new("transform", "transformer");

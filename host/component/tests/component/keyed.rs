@@ -306,6 +306,7 @@ fn a_call_without_events_is_no_call() {
         until: vec![],
         processing_time: 0,
         end_of_input: true,
+        is_last_try: false,
         states: vec![vec![ints(&[]), texts(&[])]],
     };
     assert_eq!(keyed.process(&nothing).unwrap(), KeyedOutputs::default());

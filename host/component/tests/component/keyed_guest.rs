@@ -412,6 +412,7 @@ pub(crate) fn call() -> KeyedCall {
         until: vec![100, 100, 60],
         processing_time: 5000,
         end_of_input: false,
+        is_last_try: false,
         states: vec![vec![ints(&[10, 20, 30]), texts(&[Some("n"), None, None])]],
     }
 }

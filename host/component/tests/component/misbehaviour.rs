@@ -288,6 +288,13 @@ fn selections_ports_columns_and_rejects_that_do_not_exist() {
         let output = image.output(1, None, &[input(0)]);
         image.outputs(&[output], &[])
     });
+    check_outputs(
+        "a second output for port 0; a port's rows of a call are one output",
+        |image| {
+            let half = image.output(0, Some(&[0, 1]), &[input(0)]);
+            image.outputs(&[half.clone(), half], &[])
+        },
+    );
     check_outputs("0 columns where the port has 1", |image| {
         let output = image.output(0, None, &[]);
         image.outputs(&[output], &[])
@@ -341,9 +348,8 @@ fn more_rows_than_allowed() {
         ..Limits::default()
     };
     let fault = fault_of(crate::settings(), &limits, false, ("int64", false), |guest| {
-        let half = guest.image.output(0, Some(&[0; 11]), &[input(0)]);
-        let outputs = [half.clone(), half];
-        constant(guest.image.outputs(&outputs, &[]))
+        let output = guest.image.output(0, Some(&[0; 21]), &[input(0)]);
+        constant(guest.image.outputs(&[output], &[]))
     });
     expect(
         &fault,

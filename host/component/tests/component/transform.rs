@@ -134,13 +134,16 @@ fn repeated_rows_get_places_of_their_own() {
 
 #[test]
 fn all_rows_selected_is_the_batch_itself_and_no_rows_is_no_output() {
-    let mut guest = answering(&ints_schema(), &[], &[("a", "int64", false)], |image| {
-        let all = image.output(0, Some(&[0, 1]), &[input(0)]);
-        let none = image.output(0, Some(&[]), &[input(0)]);
-        image.outputs(&[all, none], &[])
-    });
     let given = batch(vec![ints(&[5, 6])]);
-    assert_eq!(only(guest.process(0, &given).unwrap()), given);
+    let process = |rows: &[u32]| {
+        let mut guest = answering(&ints_schema(), &[], &[("a", "int64", false)], |image| {
+            let output = image.output(0, Some(rows), &[input(0)]);
+            image.outputs(&[output], &[])
+        });
+        guest.process(0, &given).unwrap()
+    };
+    assert_eq!(only(process(&[0, 1])), given);
+    assert!(process(&[]).outputs.is_empty());
 }
 
 #[test]
@@ -340,20 +343,21 @@ fn kinds_of_a_changelog_cross_and_are_inherited_or_said_anew() {
         };
         Batch::new(vec![Slot::Base(ints(&[10, 20, 30]))], hidden)
     };
-    // Three outputs: on a changelog port the kinds of the rows and others, on another port none.
+    // Three outputs: on changelog ports the kinds of the rows, and others; on another port none.
     let mut guest = Guest::new("transform", "transformer");
     let image = &mut guest.image;
     let inputs = [[image.requirement(&["a"], false)[..9].to_vec(), vec![1, 0, 0]].concat()];
     let ports = [
         image.port("out", &[("a", "int64", false)], true),
+        image.port("said", &[("a", "int64", false)], true),
         image.port("plain", &[("a", "int64", false)], false),
     ];
     let description = image.description(&inputs, &ports, None);
     let inherited = image.output(0, Some(&[2, 0]), &[input(0)]);
     let kinds = image.buffer(&[3, 0]);
-    let mut said = image.output(0, Some(&[0, 2]), &[input(0)]);
+    let mut said = image.output(1, Some(&[0, 2]), &[input(0)]);
     said[16..24].copy_from_slice(&kinds);
-    let plain = image.output(1, Some(&[1, 2]), &[input(0)]);
+    let plain = image.output(2, Some(&[1, 2]), &[input(0)]);
     let answer = image.outputs(&[inherited, said, plain], &[]);
     let done = image.done();
     guest
@@ -380,7 +384,7 @@ fn kinds_of_a_changelog_cross_and_are_inherited_or_said_anew() {
         fault_may_blame_rows: false,
         isolation: wasmill_component::Isolation::Call,
     };
-    let live = [vec![true], vec![true]];
+    let live = [vec![true], vec![true], vec![true]];
     let mut transform = bench.host.transform(&placement, &inputs, &description, &live).unwrap();
     let outputs = transform.process(0, &changes(&[1, 2, 3])).unwrap().outputs;
     let shown: Vec<_> = outputs
@@ -397,8 +401,8 @@ fn kinds_of_a_changelog_cross_and_are_inherited_or_said_anew() {
         shown,
         [
             (0, ints(&[30, 10]), Some(vec![3, 1])),
-            (0, ints(&[10, 30]), Some(vec![3, 0])),
-            (1, ints(&[20, 30]), None),
+            (1, ints(&[10, 30]), Some(vec![3, 0])),
+            (2, ints(&[20, 30]), None),
         ]
     );
 }

@@ -18,6 +18,7 @@ use wasmill_state::KeyId;
 
 use super::KeyedOperator;
 use super::calls::Piece;
+use super::left::Lefts;
 use super::slice::{Event, Mode, Round, What};
 use super::timers::Timer;
 use crate::dead_letters::{Kind, Refused};
@@ -46,21 +47,20 @@ impl KeyedOperator {
         &mut self,
         round: &Round<'_>,
         pieces: &[Piece<'_>],
-        blamed: &mut Vec<u32>,
+        left: &mut Lefts,
         out: &mut dyn Emit,
     ) -> Result<(), Fault> {
         // Stretches of pieces that were not tried yet; the first on top.
         let mut open = vec![pieces];
         while let Some(pieces) = open.pop() {
-            let Err(fault) = self.call(round, pieces, out) else {
+            let Err(fault) = self.call(round, pieces, left, out) else {
                 continue;
             };
             if self.letters.on_fault == OnFault::Fail || blamable(&fault).is_none() {
                 return Err(fault);
             }
             if let [piece] = pieces {
-                blamed.push(piece.place);
-                self.one_by_one(round, piece, out)?;
+                self.one_by_one(round, piece, left, out)?;
             } else {
                 let (first, second) = pieces.split_at(pieces.len() / 2);
                 open.extend([second, first]);
@@ -69,20 +69,28 @@ impl KeyedOperator {
         Ok(())
     }
 
-    /// Hands all events of a key in the slice to the guest, as few at a time as it takes.
-    fn one_by_one(&mut self, round: &Round<'_>, piece: &Piece<'_>, out: &mut dyn Emit) -> Result<(), Fault> {
-        let mut left = [piece.events, piece.rest].concat();
+    /// Hands all that is left of a key's events in the slice to the guest, as few at a time as it takes.
+    fn one_by_one(
+        &mut self,
+        round: &Round<'_>,
+        piece: &Piece<'_>,
+        left: &mut Lefts,
+        out: &mut dyn Emit,
+    ) -> Result<(), Fault> {
+        let place = piece.place;
+        let id = round.ids[place as usize];
+        left.entry(place).or_insert_with(|| round.left(place, piece.events));
         let mut size = piece.events.len().div_ceil(2);
         loop {
-            left = self.still_due(round, piece.place, &left)?;
-            if left.is_empty() {
+            let next: Vec<Event> = left[&place].events().take(size + 1).collect();
+            if next.is_empty() {
+                left.remove(&place);
                 return Ok(());
             }
-            let id = round.ids[piece.place as usize];
             let last_row = self.last_rows(&[id]).map(|rows| rows[0]);
-            let part = self.piece(round, piece.place, &left, last_row)?;
-            let own = before_timers(&left, part.events.len().min(size));
-            let until = match (own, left.get(own.len())) {
+            let part = self.part(round, place, next.iter().copied(), last_row)?;
+            let own = before_timers(&next, part.len.min(size));
+            let until = match (own, next.get(own.len())) {
                 // What a single event sets is judged for itself, after it.
                 ([event], _) if round.slice.mode != Mode::Clock => part.until.min(event.time.saturating_sub(1)),
                 ([_], _) => i64::MIN,
@@ -90,27 +98,23 @@ impl KeyedOperator {
                 (_, None) => part.until,
             };
             let attempt = Piece {
-                place: piece.place,
+                place,
                 events: own,
-                rest: &[],
                 until,
+                is_last_try: own.len() == 1,
             };
-            match self.call(round, &[attempt], out) {
-                Ok(()) => {
-                    let count = own.len();
-                    left.drain(..count);
-                    size *= 2;
-                }
+            match self.call(round, &[attempt], left, out) {
+                Ok(()) => size = 2 * own.len(),
                 Err(fault) => {
                     let Some(kind) = blamable(&fault) else {
                         return Err(fault);
                     };
-                    let (&[event], count) = (own, own.len()) else {
+                    let &[event] = own else {
                         size = own.len() / 2;
                         continue;
                     };
                     self.drop_event(id, &event)?;
-                    left.drain(..count);
+                    left.entry(place).and_modify(|left| left.take(&event));
                     self.refuse_event(round, id, &event, Kind::Fault(kind.name()), &fault.message, out)?;
                 }
             }

@@ -1,5 +1,7 @@
 //! Calls of the guest: how events become one, and how what it returned takes effect.
 
+use std::collections::HashMap;
+
 use wasmill_core::batch::Batch;
 use wasmill_core::column::Column;
 use wasmill_core::fault::{Domain, Fault, GuestDetail, GuestFault};
@@ -13,6 +15,7 @@ use wasmill_core::transform::Reject;
 use wasmill_state::KeyId;
 
 use super::KeyedOperator;
+use super::left::{self, Lefts};
 use super::slice::{Event, Mode, Round, What};
 use super::state::KeyedState;
 use super::timers::Timer;
@@ -24,15 +27,17 @@ pub(super) struct Piece<'e> {
     /// The key's number in the round.
     pub(super) place: u32,
     pub(super) events: &'e [Event],
-    /// The key's events of the slice after them.
-    pub(super) rest: &'e [Event],
     /// Event-time timers that the guest sets at or before it, it fires itself.
     pub(super) until: i64,
+    /// It is one event, which is refused where the call fails.
+    pub(super) is_last_try: bool,
 }
 
 /// A call as it was made.
 #[derive(Debug)]
 pub(super) struct Made {
+    /// The keys' numbers in the round.
+    pub(super) places: Vec<u32>,
     pub(super) ids: Vec<KeyId>,
     pub(super) key_columns: Vec<Column>,
     /// Canonical bytes of the keys, made when they are asked for.
@@ -42,23 +47,29 @@ pub(super) struct Made {
     pub(super) until: Vec<i64>,
 }
 
+/// Timers of a key that were set by timers for the time that had come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chain {
+    pub(super) time: i64,
+    len: u32,
+}
+
 impl KeyedOperator {
-    /// Hands pieces of different keys to the guest, as many in a call as their state allows. The keys of which events were
-    /// refused one by one: all of their events are dealt with.
+    /// Hands pieces of different keys to the guest, as many in a call as their state allows.
     pub(super) fn run(
         &mut self,
         round: &Round<'_>,
         pieces: &[Piece<'_>],
+        left: &mut Lefts,
         out: &mut dyn Emit,
-    ) -> Result<Vec<u32>, Fault> {
-        let mut blamed = Vec::new();
+    ) -> Result<(), Fault> {
         let mut from = 0;
         while from < pieces.len() {
             let to = from + self.fitting(round, &pieces[from..]);
-            self.call_or_blame(round, &pieces[from..to], &mut blamed, out)?;
+            self.call_or_blame(round, &pieces[from..to], left, out)?;
             from = to;
         }
-        Ok(blamed)
+        Ok(())
     }
 
     /// How many pieces have state that fits into a call, at least one.
@@ -80,7 +91,13 @@ impl KeyedOperator {
     }
 
     /// Makes a call; what it returned takes effect.
-    pub(super) fn call(&mut self, round: &Round<'_>, pieces: &[Piece<'_>], out: &mut dyn Emit) -> Result<(), Fault> {
+    pub(super) fn call(
+        &mut self,
+        round: &Round<'_>,
+        pieces: &[Piece<'_>],
+        left: &mut Lefts,
+        out: &mut dyn Emit,
+    ) -> Result<(), Fault> {
         let (made, call) = self.make(round, pieces);
         let outputs = self.guest.process(&call);
         let outputs = match outputs {
@@ -88,7 +105,7 @@ impl KeyedOperator {
             Err(fault) => Err(fault),
         };
         match outputs {
-            Ok(outputs) => self.apply(round, made, outputs, out),
+            Ok(outputs) => self.apply(round, made, outputs, left, out),
             Err(fault) => {
                 self.state.borrow_mut().begin();
                 Err(fault)
@@ -151,9 +168,11 @@ impl KeyedOperator {
             until: until.clone(),
             processing_time: self.clock.now.unwrap_or(0),
             end_of_input: matches!(round.slice.mode, Mode::End(_)),
+            is_last_try: matches!(pieces, [piece] if piece.is_last_try),
             states: value_tables.map(|table| state.values.gather(table, &ids)).collect(),
         };
         let made = Made {
+            places: pieces.iter().map(|piece| piece.place).collect(),
             ids,
             key_columns,
             encoded: Vec::new(),
@@ -163,30 +182,71 @@ impl KeyedOperator {
         (made, call)
     }
 
-    /// What the component cannot know: that returned timers are later than what the guest fires itself.
+    /// What the component cannot know: that returned timers are later than what the guest fires itself, and that timers
+    /// come to an end.
     fn check(&self, round: &Round<'_>, made: &Made, outputs: &KeyedOutputs) -> Result<(), Fault> {
+        let broken = |message| {
+            let mut fault = Fault::fatal(Domain::User, message);
+            fault.guest = Some(Box::new(GuestDetail {
+                kind: GuestFault::Contract,
+                plugin: self.setup.plugin.clone(),
+                function: "process",
+                row: None,
+                rows: round.slice.rows() as u32,
+                backtrace: Vec::new(),
+            }));
+            fault
+        };
         let early = outputs.timers.iter().find(|change| {
             let domain = self.timers.domain(change.kind);
             domain == Some(TimeDomain::Event) && change.time.is_some_and(|time| time <= made.until[change.key as usize])
         });
-        let Some(change) = early else {
-            return Ok(());
-        };
-        let message = format!(
-            "returned a timer for {}, which is not after the {} until which it fires timers itself",
-            Timestamp(change.time.unwrap_or(i64::MIN)),
-            Timestamp(made.until[change.key as usize]),
-        );
-        let mut fault = Fault::fatal(Domain::User, message);
-        fault.guest = Some(Box::new(GuestDetail {
-            kind: GuestFault::Contract,
-            plugin: self.setup.plugin.clone(),
-            function: "process",
-            row: None,
-            rows: round.slice.rows() as u32,
-            backtrace: Vec::new(),
-        }));
-        Err(fault)
+        if let Some(change) = early {
+            return Err(broken(format!(
+                "returned a timer for {}, which is not after the {} until which it fires timers itself",
+                Timestamp(change.time.unwrap_or(i64::MIN)),
+                Timestamp(made.until[change.key as usize]),
+            )));
+        }
+        let chains = self.chains(round.slice.mode, made, outputs);
+        let endless = chains.values().find(|chain| chain.len > self.setup.limits.timer_chain);
+        endless.map_or(Ok(()), |chain| {
+            Err(broken(format!(
+                "set a timer for {}, when it was handling a timer of that time: the limit of {} such timers one after the \
+                 other for a key was reached",
+                Timestamp(chain.time),
+                self.setup.limits.timer_chain
+            )))
+        })
+    }
+
+    /// How many timers were set by timers for a time that had come already, the call's included, for each key whose
+    /// timers did so.
+    fn chains(&self, mode: Mode, made: &Made, outputs: &KeyedOutputs) -> HashMap<Vec<u8>, Chain> {
+        let mut chains: HashMap<Vec<u8>, Chain> = HashMap::new();
+        for change in &outputs.timers {
+            let (Some(set_for), Some(domain)) = (change.time, self.timers.domain(change.kind)) else {
+                continue;
+            };
+            if domain != mode.domain() || matches!(mode, Mode::End(_)) {
+                continue;
+            }
+            let handled = made.events.partition_point(|(key, _)| *key <= change.key);
+            let Some((_, last)) = made.events[..handled].last() else {
+                continue;
+            };
+            let time = if mode == Mode::Clock { self.now() } else { last.time };
+            if last.is_row() || set_for > time {
+                continue;
+            }
+            let key = self.state.borrow().encoded(made.ids[change.key as usize]);
+            let chain = chains.entry(key).or_insert_with_key(|key| {
+                let before = self.chains.get(key).filter(|chain| chain.time == time);
+                before.copied().unwrap_or(Chain { time, len: 0 })
+            });
+            chain.len += 1;
+        }
+        chains
     }
 
     fn apply(
@@ -194,6 +254,7 @@ impl KeyedOperator {
         round: &Round<'_>,
         mut made: Made,
         outputs: KeyedOutputs,
+        left: &mut Lefts,
         out: &mut dyn Emit,
     ) -> Result<(), Fault> {
         {
@@ -220,7 +281,12 @@ impl KeyedOperator {
                 made.encoded = made.ids.iter().map(|&id| state.encoded(id)).collect();
             }
         }
+        if !outputs.timers.is_empty() {
+            let chains = self.chains(round.slice.mode, &made, &outputs);
+            self.chains.extend(chains);
+        }
         self.apply_timers(round, &made, &outputs)?;
+        left::note(left, &made, &outputs, &self.timers, round.slice.mode);
         self.apply_rows(&made)?;
         for (port, batch) in self.outputs(round, &made, outputs.outputs)? {
             self.counters.rows_out += batch.rows() as u64;

@@ -50,7 +50,7 @@ impl KeyedOperator {
         }
     }
 
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         self.clock.now.unwrap_or(0)
     }
 
@@ -80,7 +80,7 @@ impl KeyedOperator {
     }
 
     /// How many of a key's events see the state that the first one leaves.
-    pub(super) fn part(&self, mode: Mode, events: &[Event], last_row: LastRow) -> Part {
+    pub(super) fn before_expiry(&self, mode: Mode, events: impl Iterator<Item = Event>, last_row: LastRow) -> Part {
         let state = self.state.borrow();
         let by_rows = state.after(TimeDomain::Event, u64::min);
         let by_clock = state.after(TimeDomain::Processing, u64::min);
@@ -89,7 +89,7 @@ impl KeyedOperator {
             |last: Option<i64>| by_rows.map(|after| last.map_or(i64::MIN, |last| last.saturating_add_unsigned(after)));
         let (mut last, mut has_row, mut len) = (last_row.event, false, 0);
         for event in events {
-            let over = end(last).is_some_and(|end| self.event_time(mode, event) >= end) || now_over && !has_row;
+            let over = end(last).is_some_and(|end| self.event_time(mode, &event) >= end) || now_over && !has_row;
             if len > 0 && over {
                 break;
             }
@@ -99,12 +99,12 @@ impl KeyedOperator {
             }
             len += 1;
         }
-        let until_max = if now_over && !has_row {
+        let until = if now_over && !has_row {
             i64::MIN
         } else {
             end(last).map_or(i64::MAX, |end| end.saturating_sub(1))
         };
-        Part { len, until_max }
+        Part { len, until }
     }
 
     /// Notes the last rows of keys of a call.

@@ -11,6 +11,7 @@ use wasmill_state::KeyId;
 
 use super::KeyedOperator;
 use super::calls::Piece;
+use super::left::{Left, Lefts};
 use super::state::meta;
 use super::timers::{Due, Timer};
 use crate::waiting::groups::sort_by_place;
@@ -91,11 +92,15 @@ pub(super) struct Round<'a> {
     pub(super) bounds: Vec<i64>,
 }
 
-/// A key's events.
-#[derive(Debug)]
-struct Group {
-    place: u32,
-    events: Vec<Event>,
+impl Round<'_> {
+    /// All events of a key, as what is left of them.
+    pub(super) fn left(&self, place: u32, events: &[Event]) -> Left {
+        let to = match self.slice.mode {
+            Mode::Rows | Mode::LastRows => self.bounds[place as usize],
+            Mode::Clock | Mode::End(_) => events.last().map_or(i64::MIN, |event| event.time),
+        };
+        Left::new(events, to)
+    }
 }
 
 /// When a key had its last rows.
@@ -109,8 +114,8 @@ pub(super) struct LastRow {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub(super) len: usize,
-    /// `until` is not above it.
-    pub(super) until_max: i64,
+    /// Event-time timers that the guest sets at or before it, it fires itself.
+    pub(super) until: i64,
 }
 
 impl Slice {
@@ -137,6 +142,9 @@ impl Slice {
 impl KeyedOperator {
     /// Hands a slice to the guest.
     pub(super) fn process(&mut self, slice: &Slice, out: &mut dyn Emit) -> Result<(), Fault> {
+        let first_timer = (!slice.due.is_empty()).then(|| slice.due.timer(0).time);
+        self.chains
+            .retain(|_, chain| first_timer.is_some_and(|first| chain.time >= first));
         let (round, mut events, places) = self.meet(slice)?;
         for batch in &slice.batches {
             self.clock.latest = self
@@ -147,7 +155,7 @@ impl KeyedOperator {
         let (offsets, order) = sort_by_place(&places, round.ids.len());
         events = order.iter().map(|&at| events[at as usize]).collect();
         let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(round.ids.len());
-        let mut rest: Vec<Group> = Vec::new();
+        let mut left = Lefts::new();
         let last_rows = self.last_rows(&round.ids);
         for place in 0..round.ids.len() as u32 {
             let at = place as usize;
@@ -155,50 +163,51 @@ impl KeyedOperator {
             if own.is_empty() {
                 continue;
             }
-            let piece = self.piece(&round, place, own, last_rows.as_ref().map(|rows| rows[at]))?;
-            if !piece.rest.is_empty() {
-                rest.push(Group {
-                    place,
-                    events: piece.rest.to_vec(),
-                });
+            let last_row = last_rows.as_ref().map(|rows| rows[at]);
+            let part = self.part(&round, place, own.iter().copied(), last_row)?;
+            if part.len < own.len() {
+                left.insert(place, round.left(place, own));
             }
-            pieces.push(piece);
+            pieces.push(Piece {
+                place,
+                events: &own[..part.len],
+                until: part.until,
+                is_last_try: false,
+            });
         }
-        let mut blamed = self.run(&round, &pieces, out)?;
-        while !rest.is_empty() {
-            rest.retain(|group| !blamed.contains(&group.place));
-            let mut groups = Vec::with_capacity(rest.len());
-            for group in &rest {
-                let events = self.still_due(&round, group.place, &group.events)?;
-                if !events.is_empty() {
-                    groups.push(Group {
-                        place: group.place,
-                        events,
-                    });
-                }
-            }
-            let ids: Vec<KeyId> = groups.iter().map(|group| round.ids[group.place as usize]).collect();
-            let last_rows = self.last_rows(&ids);
-            let mut pieces = Vec::with_capacity(groups.len());
-            rest = Vec::new();
-            for (at, group) in groups.iter().enumerate() {
-                let last_row = last_rows.as_ref().map(|rows| rows[at]);
-                let piece = self.piece(&round, group.place, &group.events, last_row)?;
-                if !piece.rest.is_empty() {
-                    rest.push(Group {
-                        place: group.place,
-                        events: piece.rest.to_vec(),
-                    });
-                }
-                pieces.push(piece);
-            }
-            blamed = self.run(&round, &pieces, out)?;
+        self.run(&round, &pieces, &mut left, out)?;
+        left.retain(|_, left| !left.is_empty());
+        while !left.is_empty() {
+            self.next_parts(&round, &mut left, out)?;
+            left.retain(|_, left| !left.is_empty());
         }
         Ok(())
     }
 
+    /// Hands the next part of what is left of each key to the guest.
+    fn next_parts(&mut self, round: &Round<'_>, left: &mut Lefts, out: &mut dyn Emit) -> Result<(), Fault> {
+        let ids: Vec<KeyId> = left.keys().map(|&place| round.ids[place as usize]).collect();
+        let last_rows = self.last_rows(&ids);
+        let mut events: Vec<Event> = Vec::new();
+        let mut parts = Vec::with_capacity(ids.len());
+        for (at, (&place, left)) in left.iter().enumerate() {
+            let last_row = last_rows.as_ref().map(|rows| rows[at]);
+            let part = self.part(round, place, left.events(), last_row)?;
+            let start = events.len();
+            events.extend(left.events().take(part.len));
+            parts.push((place, start, part));
+        }
+        let pieces = parts.iter().map(|&(place, start, part)| Piece {
+            place,
+            events: &events[start..start + part.len],
+            until: part.until,
+            is_last_try: false,
+        });
+        self.run(round, &pieces.collect::<Vec<_>>(), left, out)
+    }
+
     /// Makes the keys of a slice resident: the keys, all events in order, and the place of each event's key.
-    fn meet<'a>(&self, slice: &'a Slice) -> Result<(Round<'a>, Vec<Event>, Vec<u32>), Fault> {
+    fn meet<'a>(&mut self, slice: &'a Slice) -> Result<(Round<'a>, Vec<Event>, Vec<u32>), Fault> {
         let state = &mut *self.state.borrow_mut();
         let (values, store) = (&mut state.values, &mut state.store);
         values.begin();
@@ -233,17 +242,14 @@ impl KeyedOperator {
         };
         let mut bounds = vec![base; ids.len()];
         if slice.mode == Mode::LastRows {
+            self.timers.index(&mut state.store)?;
             for &(place, event) in &events {
                 bounds[place as usize] = event.time;
             }
             for (place, &id) in ids.iter().enumerate() {
                 let key = state.encoded(id);
-                for timer in self
-                    .timers
-                    .of_key(&state.store, TimeDomain::Event, &key, bounds[place])?
-                {
-                    events.push((place as u32, Event::from(timer)));
-                }
+                let due = self.timers.of_key(&state.store, &key, bounds[place])?;
+                events.extend(due.into_iter().map(|timer| (place as u32, Event::from(timer))));
             }
         }
         if slice.mode == Mode::Rows && slice.due.cut.is_some() {
@@ -260,49 +266,27 @@ impl KeyedOperator {
         Ok((round, events, places))
     }
 
-    /// What is left of a key's events after some of them took effect, with timers that were set meanwhile.
-    pub(super) fn still_due(&self, round: &Round<'_>, place: u32, events: &[Event]) -> Result<Vec<Event>, Fault> {
-        let mut left: Vec<Event> = events.iter().copied().filter(Event::is_row).collect();
-        let mode = round.slice.mode;
-        let to = match mode {
-            Mode::Rows | Mode::LastRows => round.bounds[place as usize],
-            Mode::Clock | Mode::End(_) => events.last().map_or(i64::MIN, |event| event.time),
-        };
-        let state = self.state.borrow();
-        let key = state.encoded(round.ids[place as usize]);
-        let timers = self.timers.of_key(&state.store, mode.domain(), &key, to)?;
-        if !timers.is_empty() {
-            left.extend(timers.into_iter().map(Event::from));
-            left.sort_by_key(|event| (event.time, event.is_row()));
-        }
-        Ok(left)
-    }
-
-    /// The events of a key that its next call takes. State whose time is over goes.
-    pub(super) fn piece<'e>(
+    /// How many of a key's next events a call takes. State whose time is over goes.
+    pub(super) fn part(
         &mut self,
         round: &Round<'_>,
         place: u32,
-        events: &'e [Event],
+        events: impl Iterator<Item = Event> + Clone,
         last_row: Option<LastRow>,
-    ) -> Result<Piece<'e>, Fault> {
+    ) -> Result<Part, Fault> {
         let bound = round.bounds[place as usize];
         let Some(last_row) = last_row else {
-            return Ok(Piece {
-                place,
-                events,
-                rest: &[],
+            return Ok(Part {
+                len: events.count(),
                 until: bound,
             });
         };
-        self.clear_expired(round, place, &events[0], last_row)?;
-        let part = self.part(round.slice.mode, events, last_row);
-        let (own, rest) = events.split_at(part.len);
-        Ok(Piece {
-            place,
-            events: own,
-            rest,
-            until: bound.min(part.until_max),
+        let first = events.clone().next().expect("a key that is asked for has events");
+        self.clear_expired(round, place, &first, last_row)?;
+        let part = self.before_expiry(round.slice.mode, events, last_row);
+        Ok(Part {
+            until: bound.min(part.until),
+            ..part
         })
     }
 

@@ -9,6 +9,7 @@
 //! | [`EXPIRY`] | when to look whether a key's rows in tables have had their time | not |
 //! | [`WAITING`] | rows that wait | as it is |
 //! | [`CLOCK`] | | the watermark and processing time, with each group that has anything |
+//! | [`OF_KEY`] | at the end of input: timers by (key, time) | not |
 //! | from [`FIRST_TABLE`] | the guest's other tables | as they are |
 
 /// Value tables that were spilled.
@@ -25,6 +26,8 @@ pub(super) const EXPIRY: u8 = 4;
 pub(super) const WAITING: u8 = 5;
 /// How far time had come.
 pub(super) const CLOCK: u8 = 6;
+/// Timers of event time under their keys in the order of time, at the end of input.
+pub(super) const OF_KEY: u8 = 7;
 /// The guest's table of number 0, where it is not a value table.
 pub(super) const FIRST_TABLE: u8 = 16;
 

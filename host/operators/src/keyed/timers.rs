@@ -2,7 +2,7 @@
 //!
 //! A timer is known by (key, kind, tag). Its time stands at `layout` table [`BY_KEY`] under the key; so that due ones are
 //! found in the order (time, key, kind, tag) without looking at all, each has an entry in [`BY_TIME`], which is in no
-//! group's order and is not saved.
+//! group's order and is not saved. At the end of input rows are taken with the timers of their keys, by [`OF_KEY`].
 
 use std::ops::{Bound, ControlFlow};
 
@@ -12,7 +12,7 @@ use wasmill_core::keyed::TimeDomain;
 use wasmill_core::operator::Save;
 use wasmill_state::{Direction, Span, Store, layout};
 
-use super::tables::{BY_KEY, BY_TIME, NO_GROUP};
+use super::tables::{BY_KEY, BY_TIME, NO_GROUP, OF_KEY};
 
 /// The kind and the tag after an encoded key.
 const NAME_BYTES: usize = 4 + 8;
@@ -71,8 +71,13 @@ pub(super) struct Timers {
     groups: u16,
     /// How many are pending, event time and processing time.
     pending: [u64; 2],
+    /// Whether [`OF_KEY`] is kept.
+    has_index: bool,
     name: Vec<u8>,
 }
+
+/// Timers that are read at once when the index is made.
+const INDEX_TIMERS: usize = 4_096;
 
 impl Timers {
     pub(super) fn new(domains: Vec<TimeDomain>, groups: u16) -> Self {
@@ -80,6 +85,7 @@ impl Timers {
             domains,
             groups,
             pending: [0; 2],
+            has_index: false,
             name: Vec::new(),
         }
     }
@@ -109,6 +115,9 @@ impl Timers {
         self.name(key, timer.kind, timer.tag);
         store.put(&self.name, &timer.time.to_le_bytes())?;
         store.put(&by_time(domain, key, timer), &[])?;
+        if self.has_index && domain == TimeDomain::Event {
+            store.put(&of_key(key, timer), &[])?;
+        }
         self.pending[domain as usize] += 1;
         Ok(())
     }
@@ -125,7 +134,11 @@ impl Timers {
         };
         let time = time?;
         store.remove(&self.name)?;
-        store.remove(&by_time(domain, key, Timer { time, kind, tag }))?;
+        let timer = Timer { time, kind, tag };
+        store.remove(&by_time(domain, key, timer))?;
+        if self.has_index && domain == TimeDomain::Event {
+            store.remove(&of_key(key, timer))?;
+        }
         self.pending[domain as usize] -= 1;
         Ok(true)
     }
@@ -162,23 +175,52 @@ impl Timers {
         Ok(due)
     }
 
-    /// A key's timers at or before a time, in order.
-    pub(super) fn of_key(&self, store: &Store, domain: TimeDomain, key: &[u8], to: i64) -> Result<Vec<Timer>, Fault> {
+    /// Makes the index that [`Self::of_key`] reads. It is kept from then on.
+    pub(super) fn index(&mut self, store: &mut Store) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.has_index, true) || self.is_empty(TimeDomain::Event) {
+            return Ok(());
+        }
+        let start = head(TimeDomain::Event);
+        let mut last = start.to_vec();
+        loop {
+            let mut entries: Vec<Vec<u8>> = Vec::new();
+            let after = Span::Between(Bound::Excluded(&last), Bound::Unbounded);
+            store.scan(after, Direction::Forwards, |entry, _| {
+                if entries.len() == INDEX_TIMERS || !entry.starts_with(&start) {
+                    return Ok(ControlFlow::Break(()));
+                }
+                entries.push(entry.to_vec());
+                Ok(ControlFlow::Continue(()))
+            })?;
+            for entry in &entries {
+                let (timer, key) = read_by_time(entry)?;
+                store.put(&of_key(key, timer), &[])?;
+            }
+            match entries.pop() {
+                Some(entry) => last = entry,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A key's timers of event time at or before a time, in order. Only with an index.
+    pub(super) fn of_key(&self, store: &Store, key: &[u8], to: i64) -> Result<Vec<Timer>, Fault> {
+        debug_assert!(self.has_index, "the index was made before");
         let mut timers = Vec::new();
-        if self.is_empty(domain) {
+        if self.is_empty(TimeDomain::Event) {
             return Ok(timers);
         }
-        let mut start = Vec::new();
-        layout::of_key(self.groups, BY_KEY, key, &mut start);
-        store.scan(Span::Prefix(&start), Direction::Forwards, |entry, time| {
-            let (kind, tag) = read_name(&entry[entry.len() - NAME_BYTES..])?;
-            let time = read_time(time)?;
-            if self.domain(kind) == Some(domain) && time <= to {
-                timers.push(Timer { time, kind, tag });
+        let start = start_of_key(key);
+        store.scan(Span::Prefix(&start), Direction::Forwards, |entry, _| {
+            let (time, name) = entry[start.len()..].split_first_chunk::<8>().ok_or_else(damaged)?;
+            let (kind, tag) = read_name(name)?;
+            let time = unsortable(*time);
+            if time > to {
+                return Ok(ControlFlow::Break(()));
             }
+            timers.push(Timer { time, kind, tag });
             Ok(ControlFlow::Continue(()))
         })?;
-        timers.sort_unstable();
         Ok(timers)
     }
 
@@ -239,6 +281,18 @@ fn by_time(domain: TimeDomain, key: &[u8], timer: Timer) -> Vec<u8> {
     entry.extend(head(domain));
     entry.extend(sortable_int(timer.time));
     entry.extend_from_slice(key);
+    entry.extend(timer.kind.to_be_bytes());
+    entry.extend(sortable_int(timer.tag));
+    entry
+}
+
+fn start_of_key(key: &[u8]) -> Vec<u8> {
+    [&NO_GROUP[..], &[OF_KEY], key].concat()
+}
+
+fn of_key(key: &[u8], timer: Timer) -> Vec<u8> {
+    let mut entry = start_of_key(key);
+    entry.extend(sortable_int(timer.time));
     entry.extend(timer.kind.to_be_bytes());
     entry.extend(sortable_int(timer.tag));
     entry

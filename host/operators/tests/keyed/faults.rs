@@ -1,8 +1,11 @@
 //! What becomes of rows and timers at which the guest fails, and of late ones.
 
+use wasmill_core::column::Scalar;
 use wasmill_core::plan::OnFault;
 use wasmill_core::window::Late;
+use wasmill_operators::KeyedLimits;
 use wasmill_testkit::Row;
+use wasmill_testkit::keyed::{Event, Key, Refusal};
 
 use crate::harness::{Setup, Subtasks, oracle, row};
 use crate::logic::{self, ADD, FAIL, REJECT_ROW, SET_TIMER};
@@ -91,6 +94,77 @@ fn a_timer_that_fails_is_dropped_with_a_dead_letter_that_names_it() {
     assert_eq!(subtasks.letters().len(), 1, "it is gone");
 }
 
+/// A row sets a timer that comes when state has had its time; the timer sets itself again, for its own time.
+fn for_ever(event: &Event<'_>, key: &mut dyn Key) -> Result<(), Refusal> {
+    let count = match key.value(logic::COUNT)[0] {
+        Scalar::Int64(count) => count + 1,
+        ref other => panic!("{other:?}"),
+    };
+    if count == 1_000 {
+        return Err(Refusal::Failed("it is handed on for ever".to_owned()));
+    }
+    key.set(logic::COUNT, vec![Scalar::Int64(count), Scalar::Int64(0)]);
+    match event {
+        Event::Row(_) => key.set_timer(0, 0, key.time() + 100),
+        Event::Timer(..) => {
+            key.emit(0, vec![Scalar::Int64(count), Scalar::Int64(0)]);
+            key.set_timer(0, 0, key.time());
+        }
+    }
+    Ok(())
+}
+
+fn with_a_chain_of_20(on_fault: OnFault) -> Setup {
+    Setup {
+        on_fault,
+        logic: for_ever,
+        limits: KeyedLimits {
+            timer_chain: 20,
+            ..KeyedLimits::default()
+        },
+        ..Setup::default()
+    }
+}
+
+#[test]
+fn a_timer_that_sets_itself_for_its_own_time_is_a_fault_when_the_limit_is_reached() {
+    let (_, done) = run(with_a_chain_of_20(OnFault::Fail), &[row(0, 10, 7, ADD, 1)]);
+    let message = "op: set a timer for 1970-01-01T00:00:00.00011Z, when it was handling a timer of that time: the limit of \
+                   20 such timers one after the other for a key was reached (plugin guest.wasm, process, 0 rows)";
+    assert_eq!(done, Err(message.to_owned()));
+}
+
+#[test]
+fn a_timer_of_the_clock_that_sets_itself_for_now_is_a_fault_too() {
+    let setup = Setup {
+        logic: |_, key| {
+            key.set_timer(2, 0, 0);
+            Ok(())
+        },
+        ..with_a_chain_of_20(OnFault::Fail)
+    };
+    let mut subtasks = Subtasks::new(setup, 1);
+    subtasks.clock(5_000).expect("nothing is due");
+    subtasks.rows(0, &[&row(0, 10, 7, ADD, 1)]).expect("no fault");
+    subtasks.watermark(100).expect("no fault");
+    let fault = subtasks.clock(6_000).expect_err("it would fire for ever");
+    assert!(fault.message.contains("the limit of 20 such timers"), "{fault}");
+}
+
+#[test]
+fn the_timer_that_reached_the_limit_is_a_dead_letter_and_other_keys_go_on() {
+    for slice_rows in [1, 4_096] {
+        let mut setup = with_a_chain_of_20(OnFault::DeadLetter);
+        setup.limits.slice_rows = slice_rows;
+        let (subtasks, done) = run(setup, &[row(0, 10, 7, ADD, 1), row(1, 12, 8, ADD, 1)]);
+        done.expect("no fault");
+        let times: Vec<i64> = subtasks.letters().iter().map(|letter| letter.0).collect();
+        assert_eq!(times, [110, 112]);
+        // The timer, and 20 that were set one after the other; the last would have set one more.
+        assert_eq!(subtasks.outputs().len(), 2 * 20);
+    }
+}
+
 #[test]
 fn timers_of_one_time_keep_their_order_when_a_row_after_them_fails() {
     let setup = Setup {
@@ -138,6 +212,12 @@ fn late_rows_are_dropped_sent_to_the_port_or_made_dead_letters() {
             (port, letters),
             "{policy:?}"
         );
-        assert_eq!((subtasks.counters().0.late, subtasks.outputs().len()), (1, 1));
+        let (counters, _) = subtasks.counters();
+        assert_eq!(
+            (counters.late, counters.rejected, counters.skipped),
+            (1, 0, 0),
+            "{policy:?}"
+        );
+        assert_eq!(subtasks.outputs().len(), 1);
     }
 }

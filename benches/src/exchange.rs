@@ -12,6 +12,7 @@ use wasmill_core::batch::{Batch, OutputColumn, Slot};
 use wasmill_core::clock::ManualClock;
 use wasmill_core::column::Column;
 use wasmill_core::fault::Fault;
+use wasmill_core::id::Epoch;
 use wasmill_core::key::KEY_GROUPS_DEFAULT;
 use wasmill_core::operator::Emit;
 use wasmill_core::time::Timestamp;
@@ -88,6 +89,7 @@ fn engine(parts: &Arc<Vec<Vec<Batch>>>) -> Result<usize, Failure> {
     let settings = Settings {
         workers: NonZeroUsize::new(parts.len()).expect("there is a worker"),
         credit_bytes: 16 << 20,
+        first_epoch: Epoch::default(),
         alarms: Alarms::new(Arc::new(ManualClock::new(Timestamp(0)))),
     };
     let arrived = Arc::new(AtomicUsize::new(0));
@@ -160,6 +162,10 @@ impl SinkTask for Count {
     fn watermark(&mut self, to: Timestamp) -> Result<(), Fault> {
         self.ended = to == Timestamp::MAX;
         Ok(())
+    }
+
+    fn end_epoch(&mut self, _: Epoch) -> Result<bool, Fault> {
+        Ok(true)
     }
 
     fn poll(&mut self, _: &mut dyn Emit) -> Result<SinkState, Fault> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use timely::{CommunicationConfig, WorkerConfig};
 
 use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::id::Epoch;
 
 use crate::abort::{Abort, Ending};
 use crate::alarms::Alarms;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// Bytes that each producer may have on the way.
     pub credit_bytes: u64,
+    /// The first epoch of this generation.
+    pub first_epoch: Epoch,
     /// Processing time, and who is to be woken when. Of this generation only.
     pub alarms: Alarms,
 }
@@ -65,6 +68,7 @@ where
     F: Fn(&mut Dataflow<'_>) -> Result<(), Fault> + Send + Sync + 'static,
 {
     let credit_bytes = settings.credit_bytes;
+    let first_epoch = settings.first_epoch;
     let alarms = settings.alarms.clone();
     let config = timely::Config {
         communication: match settings.workers.get() {
@@ -84,6 +88,7 @@ where
                     scope,
                     abort: abort.clone(),
                     credit_bytes,
+                    first_epoch,
                     alarms: alarms.clone(),
                 })
             });

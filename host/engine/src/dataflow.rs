@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
+use timely::dataflow::operators::InputCapability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, Stream};
 use timely::progress::frontier::MutableAntichain;
 
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::id::WorkerIndex;
+use wasmill_core::id::{Epoch, WorkerIndex};
 use wasmill_core::operator::Operator;
 use wasmill_core::time::{Micros, Timestamp};
 
@@ -16,10 +17,12 @@ use crate::abort::{Abort, Ending};
 use crate::alarms::Alarms;
 use crate::credit::Account;
 use crate::exchange::{Route, Splitter};
-use crate::operator::{Node, Sender};
-use crate::parcel::{Opened, Parcel};
+use crate::intake::Intake;
+use crate::operator::Node;
+use crate::parcel::Parcel;
 use crate::ports::Ports;
-use crate::sink::{SinkState, SinkTask};
+use crate::sink::{self, SinkTask};
+use crate::snapshots::Snapshots;
 use crate::source::{SourceOutput, SourceState, SourceTask};
 use crate::stamp::{Stamp, meet};
 use crate::waker::Waker;
@@ -29,6 +32,7 @@ pub struct Dataflow<'scope> {
     pub(crate) scope: Scope<'scope, Stamp>,
     pub(crate) abort: Abort,
     pub(crate) credit_bytes: u64,
+    pub(crate) first_epoch: Epoch,
     pub(crate) alarms: Alarms,
 }
 
@@ -36,8 +40,8 @@ pub struct Dataflow<'scope> {
 #[derive(Clone)]
 pub struct Flow<'scope>(Stream<'scope, Stamp, Parcel>);
 
-/// An input of a node: takes what has arrived.
-type Puller = Box<dyn FnMut(&mut dyn FnMut(Parcel))>;
+/// An input of a node: takes what has arrived, each parcel with the epoch that it was sent in.
+type Puller = Box<dyn FnMut(&mut dyn FnMut(u64, Parcel))>;
 
 impl<'scope> Dataflow<'scope> {
     /// This worker.
@@ -102,7 +106,9 @@ impl<'scope> Dataflow<'scope> {
         ports: usize,
         lag: Micros,
         operator: Box<dyn Operator>,
+        snapshots: Box<dyn Snapshots>,
     ) -> Vec<Flow<'scope>> {
+        let first_epoch = self.first_epoch;
         let workers = self.workers() as u32;
         let mut node = self.node(name);
         let mut pullers = node.inputs(inputs);
@@ -123,9 +129,10 @@ impl<'scope> Dataflow<'scope> {
                 account,
                 lag,
                 told: Timestamp::MIN,
-                last: Timestamp::MIN,
                 under_way: None,
-                frontier: Some(Stamp::MIN),
+                intake: Intake::new(),
+                snapshots,
+                first_epoch,
                 alarm,
                 begun: false,
             };
@@ -138,10 +145,13 @@ impl<'scope> Dataflow<'scope> {
                     node.begin()?;
                     let took_input = node.takes_input();
                     if took_input {
-                        node.frontier = meet_all(frontiers);
-                        for (input, pull) in pullers.iter_mut().enumerate() {
-                            pull_all(pull, &guard.abort, |opened| node.take(input, opened))?;
-                        }
+                        node.intake.stand(meet_all(frontiers));
+                        pull_all(&mut pullers, &guard.abort, |input, epoch, parcel| {
+                            match node.intake.arrive(input, epoch, parcel) {
+                                Some(arrived) => node.take(arrived),
+                                None => Ok(()),
+                            }
+                        })?;
                     }
                     let due = node.give()?;
                     if due || (node.takes_input() && !took_input) {
@@ -176,42 +186,34 @@ impl<'scope> Dataflow<'scope> {
             ..
         } = node;
         let account = Account::new(self.credit_bytes, waker.clone());
-        let mut task = make(waker.clone());
+        let mut sink = sink::Node {
+            task: make(waker.clone()),
+            account,
+            intake: Intake::new(),
+            first_epoch: self.first_epoch,
+            told: Timestamp::MIN,
+            is_leaving: false,
+        };
         builder.build_reschedule(move |capabilities| {
             let mut ports = Ports::new(outputs, capabilities, workers);
-            let mut told = Timestamp::MIN;
             move |frontiers: &[MutableAntichain<Stamp>]| {
                 waker.running();
                 if ports.is_closed() {
                     return false;
                 }
                 guard.run(|| {
-                    let took_input = task.takes_input();
+                    let took_input = sink.takes_input();
                     if took_input {
-                        for (input, pull) in pullers.iter_mut().enumerate() {
-                            pull_all(pull, &guard.abort, |opened| match opened {
-                                Opened::Batch(batch, ticket) => task.batch(input, batch, ticket),
-                                Opened::End(_) => Ok(()),
-                            })?;
-                        }
+                        sink.intake.stand(meet_all(frontiers));
+                        pull_all(&mut pullers, &guard.abort, |input, epoch, parcel| {
+                            match sink.intake.arrive(input, epoch, parcel) {
+                                Some(arrived) => sink.take(arrived),
+                                None => Ok(()),
+                            }
+                        })?;
                     }
-                    let frontier = meet_all(frontiers);
-                    let reached = frontier.map_or(Timestamp::MAX, Stamp::told);
-                    if reached > told {
-                        told = reached;
-                        task.watermark(reached)?;
-                    }
-                    match task.poll(&mut Sender::of_state(&mut ports, &account))? {
-                        SinkState::Finished => ports.close(),
-                        SinkState::Open { earliest } => {
-                            let epoch = frontier.map_or(ports.at().epoch, |stamp| stamp.epoch);
-                            ports.advance(Stamp {
-                                epoch,
-                                watermark: earliest.min(reached).0,
-                            });
-                        }
-                    }
-                    if task.takes_input() && !took_input {
+                    sink.go_on(&mut ports)?;
+                    if !ports.is_closed() && sink.takes_input() && !took_input {
                         // What came while it was full was left where it was.
                         waker.wake();
                     }
@@ -241,6 +243,15 @@ impl<'scope> Dataflow<'scope> {
     }
 }
 
+/// The epoch that a parcel was sent in.
+fn epoch_of(sent: &InputCapability<Stamp>) -> u64 {
+    let stamps = sent.stamp().elements();
+    let [stamp] = stamps else {
+        unreachable!("every task sends under one capability: {stamps:?}")
+    };
+    stamp.epoch
+}
+
 /// What all kinds of nodes have.
 struct NodeBuilder<'scope> {
     builder: OperatorBuilder<'scope, Stamp>,
@@ -261,11 +272,11 @@ impl<'scope> NodeBuilder<'scope> {
         // Both arms pull alike; the handles are of different types.
         if route == Route::Local {
             let mut handle = self.builder.new_input(flow.0, Pipeline);
-            Box::new(move |take| handle.for_each(|_, parcel| take(std::mem::take(parcel))))
+            Box::new(move |take| handle.for_each(|sent, parcel| take(epoch_of(&sent), std::mem::take(parcel))))
         } else {
             let pact = DistributorPact(move |workers| Splitter::new(route, workers));
             let mut handle = self.builder.new_input(flow.0, pact);
-            Box::new(move |take| handle.for_each(|_, parcel| take(std::mem::take(parcel))))
+            Box::new(move |take| handle.for_each(|sent, parcel| take(epoch_of(&sent), std::mem::take(parcel))))
         }
     }
 
@@ -280,17 +291,20 @@ impl<'scope> NodeBuilder<'scope> {
     }
 }
 
-/// Takes all that has arrived on an input. After a fault, here or elsewhere, the rest is dropped: the generation ends.
-fn pull_all(pull: &mut Puller, abort: &Abort, mut take: impl FnMut(Opened) -> Result<(), Fault>) -> Result<(), Fault> {
+/// Takes all that has arrived on the inputs. After a fault, here or elsewhere, the rest is dropped: the generation ends.
+fn pull_all(
+    pullers: &mut [Puller],
+    abort: &Abort,
+    mut take: impl FnMut(usize, u64, Parcel) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     let mut result = Ok(());
-    pull(&mut |parcel| {
-        if abort.is_set() {
-            return;
-        }
-        if let (Ok(()), Some(opened)) = (&result, parcel.open()) {
-            result = take(opened);
-        }
-    });
+    for (input, pull) in pullers.iter_mut().enumerate() {
+        pull(&mut |epoch, parcel| {
+            if result.is_ok() && !abort.is_set() {
+                result = take(input, epoch, parcel);
+            }
+        });
+    }
     result
 }
 

@@ -75,7 +75,7 @@ impl Distributor<Parcel> for Splitter {
         let (batch, ticket) = match std::mem::take(parcel) {
             Parcel::Nothing => return,
             Parcel::Batch(batch, ticket) => (batch, ticket),
-            end @ Parcel::End(_, worker) => {
+            end @ (Parcel::Cut(_, worker) | Parcel::End(_, worker)) => {
                 Message::push_at(&mut { end }, stamp.clone(), &mut pushers[worker as usize]);
                 return;
             }

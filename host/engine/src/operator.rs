@@ -3,19 +3,22 @@
 //! The node holds one capability: the meet of its input frontiers. It sends at that stamp, fires when the watermark
 //! coordinate rises or processing time has come to what the operator asked for, and only then lets go of the old stamp.
 //! While it fires it takes no input, and it fires no faster than its account allows; so what it holds on the way is
-//! bounded, whatever its state yields.
+//! bounded, whatever its state yields. When its inputs have left an epoch it fires up to their cut, hands out what the
+//! operator remembers, and leaves the epoch too.
 
 use std::sync::Arc;
 
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::Fault;
+use wasmill_core::id::Epoch;
 use wasmill_core::operator::{Emit, Operator, Step};
 use wasmill_core::time::{Micros, Timestamp};
 
 use crate::alarms::Alarm;
 use crate::credit::{Account, Ticket};
-use crate::parcel::Opened;
+use crate::intake::{Arrived, Goal, Intake};
 use crate::ports::Ports;
+use crate::snapshots::Snapshots;
 use crate::stamp::Stamp;
 
 /// A node's state between activations.
@@ -28,12 +31,13 @@ pub(crate) struct Node {
     pub(crate) lag: Micros,
     /// The watermark that the operator was told last.
     pub(crate) told: Timestamp,
-    /// The greatest watermark at which a producer of an input has ended.
-    pub(crate) last: Timestamp,
     /// What it is being told, slice by slice.
     pub(crate) under_way: Option<Firing>,
-    /// Where the inputs stand; `None`: they have ended.
-    pub(crate) frontier: Option<Stamp>,
+    /// What has come, and where the inputs stand.
+    pub(crate) intake: Intake,
+    pub(crate) snapshots: Box<dyn Snapshots>,
+    /// The job's number of this generation's first epoch.
+    pub(crate) first_epoch: Epoch,
     /// Wakes the node at the time that the operator asked for.
     pub(crate) alarm: Alarm,
     /// Whether it was activated before.
@@ -111,16 +115,9 @@ impl Node {
         self.under_way.is_none()
     }
 
-    pub(crate) fn take(&mut self, input: usize, opened: Opened) -> Result<(), Fault> {
-        let (batch, ticket) = match opened {
-            Opened::Batch(batch, ticket) => (batch, ticket),
-            Opened::End(last) => {
-                self.last = self.last.max(last);
-                return Ok(());
-            }
-        };
-        let mut out = Sender::of_input(&mut self.ports, ticket);
-        self.operator.batch(input, batch, &mut out)
+    pub(crate) fn take(&mut self, arrived: Arrived) -> Result<(), Fault> {
+        let mut out = Sender::of_input(&mut self.ports, arrived.ticket);
+        self.operator.batch(arrived.input, arrived.batch, &mut out)
     }
 
     /// Tells the operator how far the watermark has come, and then what time it is where it asked to be told, as far as
@@ -130,36 +127,60 @@ impl Node {
         if !self.finish()? {
             return Ok(false);
         }
-        while let Some(reached) = self.next_watermark() {
-            self.under_way = Some(Firing::Watermark(reached));
-            if !self.finish()? {
+        loop {
+            let goal = self.intake.goal();
+            let (Goal::Watermark(reached) | Goal::Leave(reached) | Goal::End(reached)) = goal;
+            if !self.tell(reached)? {
                 return Ok(false);
+            }
+            match goal {
+                Goal::Watermark(_) => break,
+                Goal::Leave(cut) => self.leave_epoch(cut)?,
+                // It was told the greatest of its inputs' last watermarks, whether the frontier showed that or not: so what
+                // it sees before the end does not depend on the run.
+                Goal::End(last) => {
+                    if self.tell(Timestamp::MAX)? {
+                        self.end(last);
+                    }
+                    return Ok(false);
+                }
             }
         }
         let mut due = false;
-        if self.frontier.is_some() {
-            if let Some(now) = self.due() {
-                self.under_way = Some(Firing::Clock(now));
-                if !self.finish()? {
-                    return Ok(false);
-                }
-                due = self.due().is_some();
+        if let Some(now) = self.due() {
+            self.under_way = Some(Firing::Clock(now));
+            if !self.finish()? {
+                return Ok(false);
             }
-            self.alarm.set(self.operator.wake_at());
+            due = self.due().is_some();
         }
+        self.alarm.set(self.operator.wake_at());
         self.let_go();
         Ok(due)
     }
 
-    /// The watermark that the operator is to be told. Before the end it is told the greatest of its inputs' last
-    /// watermarks, whether the frontier showed that or not: so what it sees before the end does not depend on the run.
-    fn next_watermark(&self) -> Option<Timestamp> {
-        let reached = match self.frontier {
-            Some(stamp) => stamp.told(),
-            None if self.last > self.told => self.last,
-            None => Timestamp::MAX,
-        };
-        (reached > self.told).then_some(reached)
+    /// Tells the operator of a watermark that it was not told yet. Whether all was given.
+    fn tell(&mut self, reached: Timestamp) -> Result<bool, Fault> {
+        if reached > self.told {
+            self.under_way = Some(Firing::Watermark(reached));
+        }
+        self.finish()
+    }
+
+    /// All of the epoch is done.
+    fn leave_epoch(&mut self, cut: Timestamp) -> Result<(), Fault> {
+        let epoch = self.epoch();
+        self.snapshots.take(epoch, &mut *self.operator)?;
+        self.ports.leave_epoch(cut.before(self.lag));
+        self.intake.leave();
+        while let Some(arrived) = self.intake.next_waiting() {
+            self.take(arrived)?;
+        }
+        Ok(())
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch(self.first_epoch.0 + self.intake.epoch())
     }
 
     /// Processing time, where it has come to what the operator asked for.
@@ -190,17 +211,19 @@ impl Node {
     }
 
     fn let_go(&mut self) {
-        match self.frontier {
-            None => {
-                let at = self.ports.at();
-                let watermark = self.last.before(self.lag).0.max(at.watermark);
-                self.ports.advance(Stamp { watermark, ..at });
-                self.ports.close();
-            }
-            Some(frontier) => {
-                let watermark = frontier.watermark.saturating_sub_unsigned(self.lag.0);
-                self.ports.advance(Stamp { watermark, ..frontier });
-            }
+        if let Some(watermark) = self.intake.watermark() {
+            self.ports.advance(Stamp {
+                epoch: self.intake.epoch(),
+                watermark: watermark.saturating_sub_unsigned(self.lag.0),
+            });
         }
+    }
+
+    fn end(&mut self, last: Timestamp) {
+        self.snapshots.ended(self.epoch());
+        let at = self.ports.at();
+        let watermark = last.before(self.lag).0.max(at.watermark);
+        self.ports.advance(Stamp { watermark, ..at });
+        self.ports.close();
     }
 }

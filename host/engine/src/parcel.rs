@@ -1,4 +1,4 @@
-//! What travels on an edge: a batch with the ticket for its bytes, or the end. The container type of the dataflow.
+//! What travels on an edge: a batch with the ticket for its bytes, or where a producer leaves an epoch or ends. The container type of the dataflow.
 
 use timely::container::Accountable;
 use timely::dataflow::channels::ContainerBytes;
@@ -17,18 +17,11 @@ pub(crate) enum Parcel {
     Nothing,
     /// A batch.
     Batch(Batch, Option<Ticket>),
+    /// A producer leaves the epoch of this parcel's stamp at this watermark: to the worker of this number.
+    Cut(Timestamp, u32),
     /// A producer has sent its last, with its watermark then, to the worker of this number. The frontier alone does not
     /// tell that watermark: it may pass it and be gone in one step.
     End(Timestamp, u32),
-}
-
-/// What a reader finds in a parcel.
-#[expect(clippy::large_enum_variant, reason = "all but a few are batches")]
-pub(crate) enum Opened {
-    /// A batch.
-    Batch(Batch, Option<Ticket>),
-    /// The last watermark of one of the producers.
-    End(Timestamp),
 }
 
 impl Parcel {
@@ -39,14 +32,6 @@ impl Parcel {
             Self::Batch(batch, ticket)
         }
     }
-
-    pub(crate) fn open(self) -> Option<Opened> {
-        match self {
-            Self::Nothing => None,
-            Self::Batch(batch, ticket) => Some(Opened::Batch(batch, ticket)),
-            Self::End(last, _) => Some(Opened::End(last)),
-        }
-    }
 }
 
 impl Accountable for Parcel {
@@ -54,7 +39,7 @@ impl Accountable for Parcel {
         match self {
             Self::Nothing => 0,
             Self::Batch(batch, _) => i64::try_from(batch.rows()).unwrap_or(i64::MAX),
-            Self::End(..) => 1,
+            Self::Cut(..) | Self::End(..) => 1,
         }
     }
 }

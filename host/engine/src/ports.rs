@@ -58,6 +58,24 @@ impl Ports {
         }
     }
 
+    /// Leaves the epoch at this watermark, and tells every reader on every worker.
+    pub(crate) fn leave_epoch(&mut self, cut: Timestamp) {
+        let watermark = cut.0.max(self.at.watermark);
+        self.advance(Stamp { watermark, ..self.at });
+        let capabilities = self
+            .capabilities
+            .as_ref()
+            .expect("a task that has ended leaves nothing");
+        for (output, capability) in self.outputs.iter_mut().zip(capabilities) {
+            for worker in 0..self.workers {
+                let mut parcel = Parcel::Cut(Timestamp(watermark), worker);
+                output.activate().give(capability, &mut parcel);
+            }
+        }
+        let epoch = self.at.epoch + 1;
+        self.advance(Stamp { epoch, watermark });
+    }
+
     /// Sends to every reader on every worker that this task has ended, at the watermark that it holds, and nothing more.
     pub(crate) fn close(&mut self) {
         let Some(capabilities) = self.capabilities.take() else {

@@ -48,6 +48,17 @@ impl SourceOutput<'_> {
         self.ports.send(port, batch, Some(ticket));
     }
 
+    /// How many epochs of this generation were left before the one that batches are sent in.
+    pub fn epoch(&self) -> u64 {
+        self.ports.at().epoch
+    }
+
+    /// Leaves the epoch: what was sent so far belongs to it, what is sent from here on to the next. `cut`: the source's
+    /// watermark where it was cut, the same on every worker.
+    pub fn next_epoch(&mut self, cut: Timestamp) {
+        self.ports.leave_epoch(cut);
+    }
+
     /// Promises that no row with a W below `to` comes any more from this worker. Costs progress messages: not after
     /// every batch.
     pub fn promise(&mut self, to: Timestamp) {

@@ -2,6 +2,8 @@
 
 #[path = "engine/clock.rs"]
 mod clock;
+#[path = "engine/epochs.rs"]
+mod epochs;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -16,13 +18,13 @@ use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::clock::ManualClock;
 use wasmill_core::column::{Column, Value};
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::id::{KeyGroup, WorkerIndex};
+use wasmill_core::id::{Epoch, KeyGroup, WorkerIndex};
 use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_engine::{
-    Abort, Alarms, Dataflow, Ending, Flow, Route, Settings, SinkState, SinkTask, SourceOutput, SourceState, SourceTask,
-    Ticket, run,
+    Abort, Alarms, Dataflow, Ending, Flow, NoSnapshots, Route, Settings, SinkState, SinkTask, SourceOutput,
+    SourceState, SourceTask, Ticket, run,
 };
 
 /// After this a job that does not end has failed.
@@ -111,6 +113,10 @@ impl Keep {
 }
 
 impl SinkTask for Keep {
+    fn end_epoch(&mut self, _: Epoch) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     fn takes_input(&self) -> bool {
         true
     }
@@ -190,6 +196,7 @@ fn settings(workers: usize, credit_bytes: u64) -> Settings {
     Settings {
         workers: NonZeroUsize::new(workers).expect("workers"),
         credit_bytes,
+        first_epoch: Epoch::default(),
         alarms: Alarms::new(Arc::new(ManualClock::new(Timestamp(0)))),
     }
 }
@@ -251,7 +258,9 @@ impl Case {
                 if sum {
                     let input = vec![(flow, std::mem::replace(&mut route, Route::Local))];
                     let operator = Box::new(SumByTen::default());
-                    flow = dataflow.operator("sum", input, 1, Micros::ZERO, operator).remove(0);
+                    flow = dataflow
+                        .operator("sum", input, 1, Micros::ZERO, operator, Box::new(NoSnapshots))
+                        .remove(0);
                 }
                 let keep = Keep {
                     worker: worker.0,
@@ -423,6 +432,10 @@ struct Hoard {
 }
 
 impl SinkTask for Hoard {
+    fn end_epoch(&mut self, _: Epoch) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     fn takes_input(&self) -> bool {
         true
     }
@@ -524,6 +537,10 @@ struct OneByOne {
 }
 
 impl SinkTask for OneByOne {
+    fn end_epoch(&mut self, _: Epoch) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     fn takes_input(&self) -> bool {
         self.held.len() < 3
     }
@@ -573,7 +590,14 @@ fn what_comes_while_an_operator_fires_is_taken_afterwards() {
                 let flow = dataflow.source("script", 1, |_| Box::new(script)).remove(0);
                 let burst = Box::new(Burst { slices: 60 });
                 let flow = dataflow
-                    .operator("burst", vec![(flow, Route::Local)], 1, Micros::ZERO, burst)
+                    .operator(
+                        "burst",
+                        vec![(flow, Route::Local)],
+                        1,
+                        Micros::ZERO,
+                        burst,
+                        Box::new(NoSnapshots),
+                    )
                     .remove(0);
                 let rows = Arc::clone(&counted);
                 dataflow.sink("slow", vec![(flow, Route::Local)], 0, |waker| {
@@ -665,9 +689,18 @@ fn every_operator_is_told_the_greatest_last_watermark_of_its_inputs_before_the_e
                     })
                 };
                 let inputs = vec![(early, by_key.clone()), (late, Route::One(WorkerIndex(0)))];
-                let both = dataflow.operator("both", inputs, 1, Micros(10), note("both")).remove(0);
+                let both = dataflow
+                    .operator("both", inputs, 1, Micros(10), note("both"), Box::new(NoSnapshots))
+                    .remove(0);
                 let after = dataflow
-                    .operator("after", vec![(both, Route::Local)], 1, Micros::ZERO, note("after"))
+                    .operator(
+                        "after",
+                        vec![(both, Route::Local)],
+                        1,
+                        Micros::ZERO,
+                        note("after"),
+                        Box::new(NoSnapshots),
+                    )
                     .remove(0);
                 let keep = Keep {
                     worker: worker.0,

@@ -15,14 +15,14 @@ use wasmill_connector_api::sink::{SinkContext, Writers};
 use wasmill_connector_api::source::SourceContext;
 use wasmill_core::batch::Batch;
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::id::{NodeId, NodeIndex, WorkerIndex};
+use wasmill_core::id::{Epoch, NodeId, NodeIndex, WorkerIndex};
 use wasmill_core::key;
 use wasmill_core::operator::Emit;
 use wasmill_core::plan::{
     LookupNode, Node, NodeKind, OnFault, Plan, SinkNode, SinkOrder, SourceNode, SourceTime, Spread, WatermarkStrategy,
 };
 use wasmill_core::time::Timestamp;
-use wasmill_engine::{Abort, Dataflow, Ending, Flow, Route, SinkState, SinkTask, Ticket, Waker};
+use wasmill_engine::{Abort, Dataflow, Ending, Flow, NoSnapshots, Route, SinkState, SinkTask, Ticket, Waker};
 
 use wasmill_operators::SharedTable;
 use wasmill_state::Stores;
@@ -295,7 +295,9 @@ impl Job {
         });
         let inputs = routed.collect();
         let ports = operators::ports(node).len();
-        Ok(dataflow.operator(node.id.as_str(), inputs, ports, operators::lag(node), Box::new(metered)))
+        let lag = operators::lag(node);
+        let snapshots = Box::new(NoSnapshots);
+        Ok(dataflow.operator(node.id.as_str(), inputs, ports, lag, Box::new(metered), snapshots))
     }
 
     fn operator_metrics(&self, node: &Node) -> Arc<OperatorMetrics> {
@@ -403,6 +405,7 @@ pub(crate) fn engine_settings(
     wasmill_engine::Settings {
         workers,
         credit_bytes: plan.engine.source_credit_bytes,
+        first_epoch: Epoch::default(),
         alarms: wasmill_engine::Alarms::new(Arc::clone(&environment.clock)),
     }
 }
@@ -471,6 +474,10 @@ impl SinkTask for Nothing {
     fn watermark(&mut self, to: Timestamp) -> Result<(), Fault> {
         self.ended = to == Timestamp::MAX;
         Ok(())
+    }
+
+    fn end_epoch(&mut self, _: Epoch) -> Result<bool, Fault> {
+        Ok(true)
     }
 
     fn poll(&mut self, _: &mut dyn Emit) -> Result<SinkState, Fault> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wasmill_core::batch::{Batch, RowOf, interleave};
 use wasmill_core::fault::{Domain, Fault};
-use wasmill_core::id::{NodeIndex, StreamIndex};
+use wasmill_core::id::{Epoch, NodeIndex, StreamIndex};
 use wasmill_core::operator::Emit;
 use wasmill_core::order::Order;
 use wasmill_core::plan::{LookupNode, Node, NodeKind, Plan, StateSettings, Stream};
@@ -183,6 +183,10 @@ impl SinkTask for Collector {
     fn watermark(&mut self, to: Timestamp) -> Result<(), Fault> {
         self.ended = to == Timestamp::MAX;
         Ok(())
+    }
+
+    fn end_epoch(&mut self, _: Epoch) -> Result<bool, Fault> {
+        Ok(true)
     }
 
     fn poll(&mut self, _: &mut dyn Emit) -> Result<SinkState, Fault> {

@@ -9,7 +9,9 @@ use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{KeyGroup, WorkerIndex};
 use wasmill_core::operator::{Emit, Operator, Save, Step};
 use wasmill_core::time::{Micros, Timestamp};
-use wasmill_engine::{Abort, Alarms, Dataflow, Route, Settings, SourceOutput, SourceState, SourceTask, Waker, run};
+use wasmill_engine::{
+    Abort, Alarms, Dataflow, NoSnapshots, Route, Settings, SourceOutput, SourceState, SourceTask, Waker, run,
+};
 
 use super::{Event, Keep, OneByOne, Seen, batch, rows, settings, values};
 
@@ -201,7 +203,14 @@ impl Case {
                 calls: if here { noted.clone() } else { Calls::default() },
             };
             let flow = dataflow
-                .operator("hours", vec![(flow, Route::Local)], 1, Micros::ZERO, Box::new(operator))
+                .operator(
+                    "hours",
+                    vec![(flow, Route::Local)],
+                    1,
+                    Micros::ZERO,
+                    Box::new(operator),
+                    Box::new(NoSnapshots),
+                )
                 .remove(0);
             let keep = Keep {
                 worker: dataflow.worker().0,

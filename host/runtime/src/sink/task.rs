@@ -12,6 +12,7 @@ use wasmill_connector_api::sink::Chunk;
 use wasmill_core::batch::{Batch, OutputColumn};
 use wasmill_core::column::{ColumnBuilder, Value};
 use wasmill_core::fault::{Domain, Fault};
+use wasmill_core::id::Epoch;
 use wasmill_core::operator::Emit;
 use wasmill_core::plan::{SinkNode, kind_field};
 use wasmill_core::schema::{DataType, Schema};
@@ -177,6 +178,10 @@ impl SinkTask for Task {
         }
         self.input_ended = to == Timestamp::MAX;
         Ok(())
+    }
+
+    fn end_epoch(&mut self, _: Epoch) -> Result<bool, Fault> {
+        Ok(true)
     }
 
     fn poll(&mut self, out: &mut dyn Emit) -> Result<SinkState, Fault> {

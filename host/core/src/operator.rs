@@ -39,6 +39,20 @@ pub trait Operator {
     /// The state cannot be read, or `out` cannot take it.
     fn save(&mut self, out: &mut dyn Save) -> Result<(), Fault>;
 
+    /// From here on the operator notes what changes in its state, where it can. Called once, after the last
+    /// [`Self::load`] and before any other call, of an operator whose changes are asked for.
+    fn track(&mut self) {}
+
+    /// Hands out what [`Self::save`] would hand out otherwise than at the last call, or than at [`Self::track`]. An
+    /// operator that does not note its changes hands out the whole state each time. Called as [`Self::save`] is.
+    ///
+    /// # Errors
+    /// As of [`Self::save`].
+    fn changes(&mut self, out: &mut dyn SaveChanges) -> Result<Extent, Fault> {
+        self.save(&mut Whole(out))?;
+        Ok(Extent::Whole)
+    }
+
     /// Takes an entry that [`Self::save`] handed out, before any other call.
     ///
     /// # Errors
@@ -53,6 +67,39 @@ pub trait Save {
     /// # Errors
     /// It cannot be kept.
     fn entry(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault>;
+}
+
+/// Takes what of an operator's state is to be written at the end of an epoch.
+pub trait SaveChanges {
+    /// Takes an entry that is there.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault>;
+
+    /// An entry is not there any more. It need not have been there at the last call.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    fn remove(&mut self, group: KeyGroup, key: &[u8]) -> Result<(), Fault>;
+}
+
+/// What the entries are that an operator has handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The whole state: entries from before count no more.
+    Whole,
+    /// What has changed.
+    Changes,
+}
+
+/// Hands on a whole state.
+struct Whole<'a>(&'a mut dyn SaveChanges);
+
+impl Save for Whole<'_> {
+    fn entry(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.0.put(group, key, value)
+    }
 }
 
 /// State in memory: for tests and for the harness.

@@ -7,6 +7,7 @@
 //!
 //! A store is scratch: it begins empty and is removed with its owner. What survives a job is what operators save.
 
+mod changes;
 pub mod keys;
 pub mod layout;
 pub mod rows;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use wasmill_core::fault::Fault;
 
+use crate::changes::Changes;
 use crate::stores::Scratch;
 use disk::Disk;
 use memory::Memory;
@@ -46,6 +47,8 @@ use memory::Memory;
 pub struct Store {
     backend: Backend,
     resident_bytes: Option<u64>,
+    /// The keys that changed since they were asked for last, where somebody asks.
+    changes: Option<Changes>,
     /// Dropped last.
     #[expect(dead_code, reason = "it is held, not read: the folder stays this job's")]
     scratch: Option<Arc<Scratch>>,
@@ -86,6 +89,7 @@ impl Store {
         Self {
             backend: Backend::Memory(Memory::default()),
             resident_bytes: None,
+            changes: None,
             scratch: None,
         }
     }
@@ -99,6 +103,7 @@ impl Store {
         Ok(Self {
             backend: Backend::Disk(Box::new(Disk::open(folder, memory_bytes)?)),
             resident_bytes: Some(memory_bytes),
+            changes: None,
             scratch: None,
         })
     }
@@ -115,6 +120,35 @@ impl Store {
     /// `None`: as many as there are.
     pub fn resident_bytes(&self) -> Option<u64> {
         self.resident_bytes
+    }
+
+    /// From here on the store notes which of its keys change, for [`Self::take_changes`].
+    pub fn track(&mut self) {
+        self.changes = Some(Changes::default());
+    }
+
+    /// Shows each key that was put or removed since the last call, or since [`Self::track`], with its value where it is
+    /// there. A key that came and went in between is shown as removed. In no order.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or what `visit` returned; then the changes are shown again.
+    ///
+    /// # Panics
+    /// The store does not track its changes.
+    pub fn take_changes(
+        &mut self,
+        mut visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut changes = self.changes.take().expect("the store tracks its changes");
+        let shown = changes.keys().try_for_each(|key| {
+            let there = self.get(key, |value| visit(key, Some(value)))?;
+            there.unwrap_or_else(|| visit(key, None))
+        });
+        if shown.is_ok() {
+            changes.clear();
+        }
+        self.changes = Some(changes);
+        shown
     }
 
     /// What `read` makes of the value at `key`; `None` where there is none.
@@ -135,6 +169,9 @@ impl Store {
     /// The disk cannot be written.
     #[inline]
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        if let Some(changes) = &mut self.changes {
+            changes.note(key);
+        }
         match &mut self.backend {
             Backend::Memory(memory) => {
                 memory.put(key, value);
@@ -149,6 +186,9 @@ impl Store {
     /// # Errors
     /// The disk cannot be written.
     pub fn remove(&mut self, key: &[u8]) -> Result<(), Fault> {
+        if let Some(changes) = &mut self.changes {
+            changes.note(key);
+        }
         match &mut self.backend {
             Backend::Memory(memory) => {
                 memory.remove(key);
@@ -167,6 +207,16 @@ impl Store {
         let Some(bounds) = span.bounds(&mut scratch) else {
             return Ok(());
         };
+        if let Some(changes) = &mut self.changes {
+            let mut note = |key: &[u8], _: &[u8]| {
+                changes.note(key);
+                Ok(ControlFlow::Continue(()))
+            };
+            match &self.backend {
+                Backend::Memory(memory) => memory.scan(bounds, Direction::Forwards, &mut note),
+                Backend::Disk(disk) => disk.scan(bounds, Direction::Forwards, &mut note),
+            }?;
+        }
         match &mut self.backend {
             Backend::Memory(memory) => {
                 memory.remove_range(bounds);

@@ -17,6 +17,7 @@ enum Operation {
     RemoveRange(Chosen),
     Get(Vec<u8>),
     Scan(Chosen, Direction, usize),
+    TakeChanges,
 }
 
 /// A span that owns its bounds.
@@ -103,6 +104,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => chosen().prop_map(Operation::RemoveRange),
         10 => key().prop_map(Operation::Get),
         3 => (chosen(), direction(), 0_usize..40).prop_map(|(span, direction, limit)| Operation::Scan(span, direction, limit)),
+        1 => Just(Operation::TakeChanges),
     ]
 }
 
@@ -131,7 +133,13 @@ fn expected(model: &Model, chosen: &Chosen, direction: Direction, limit: usize) 
 
 fn check(mut store: Store, operations: Vec<Operation>) -> Result<(), TestCaseError> {
     let mut model = Model::new();
-    for operation in operations {
+    // What was there before the store tracks its changes is none of them.
+    store.put(b"from before", b"x").expect("the store can be written");
+    model.insert(b"from before".to_vec(), b"x".to_vec());
+    store.track();
+    // Knows what was there, and the changes.
+    let mut mirror = model.clone();
+    for operation in operations.into_iter().chain([Operation::TakeChanges]) {
         match operation {
             Operation::Put(key, value) => {
                 store.put(&key, &value).expect("the store can be written");
@@ -152,6 +160,17 @@ fn check(mut store: Store, operations: Vec<Operation>) -> Result<(), TestCaseErr
             Operation::Scan(chosen, direction, limit) => {
                 let found = entries(&store, chosen.span(), direction, limit);
                 prop_assert_eq!(found, expected(&model, &chosen, direction, limit));
+            }
+            Operation::TakeChanges => {
+                let take = |key: &[u8], value: Option<&[u8]>| {
+                    match value {
+                        Some(value) => mirror.insert(key.to_vec(), value.to_vec()),
+                        None => mirror.remove(key),
+                    };
+                    Ok(())
+                };
+                store.take_changes(take).expect("the store can be read");
+                prop_assert_eq!(&mirror, &model);
             }
         }
         prop_assert_eq!(store.is_empty().expect("the store can be read"), model.is_empty());

@@ -5,10 +5,11 @@ use std::sync::OnceLock;
 use arrow_array::{Int64Array, TimestampMicrosecondArray};
 use arrow_buffer::ScalarBuffer;
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wasmill_connector_api::config::{ConfigProblem, Folder};
 use wasmill_connector_api::source::{
-    self, Columns, Discovery, PartitionReader, Payload, Read, Replay, SourceConnector, SourceContext,
+    self, Columns, Discovery, PartitionReader, Payload, Read, Replay, Resume, SourceConnector, SourceContext,
     SourceDescription, Yields,
 };
 use wasmill_core::column::Column;
@@ -110,14 +111,18 @@ impl source::Source for Source {
         })
     }
 
-    async fn open(&mut self, partition: &PartitionName) -> Result<Box<dyn PartitionReader>, Fault> {
+    async fn open(
+        &mut self,
+        partition: &PartitionName,
+        from: Option<&Resume>,
+    ) -> Result<Box<dyn PartitionReader>, Fault> {
         let number: usize = partition
             .as_str()
             .parse()
             .map_err(|_| Fault::fatal(Domain::Internal, "a partition is a number"))?;
         Ok(Box::new(Reader {
             partition: &partitions()[number],
-            at: 0,
+            at: from.map_or(0, |from| from.position as usize),
             batch_rows: self.batch_rows,
         }))
     }
@@ -158,5 +163,13 @@ impl PartitionReader for Reader {
             positions,
             metadata: Vec::new(),
         })))
+    }
+
+    fn note(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    async fn acknowledge(&mut self, _: u64) -> Result<(), Fault> {
+        Ok(())
     }
 }

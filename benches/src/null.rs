@@ -3,8 +3,12 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use wasmill_connector_api::config::{ConfigProblem, Folder};
-use wasmill_connector_api::sink::{Chunk, Sink, SinkConnector, SinkContext, SinkDescription, Writers};
+use wasmill_connector_api::sink::{
+    Chunk, Committer, CommitterContext, NoCommits, Prepared, Sink, SinkConnector, SinkContext, SinkDescription, Writers,
+};
+use wasmill_core::delivery::Delivery;
 use wasmill_core::fault::Fault;
+use wasmill_core::id::Epoch;
 
 /// The connector.
 pub(crate) struct Null;
@@ -22,11 +26,16 @@ impl SinkConnector for Null {
         Ok(SinkDescription {
             writers: Writers::PerWorker,
             target: "nothing".to_owned(),
+            delivery: Delivery::ExactlyOnce,
         })
     }
 
     fn open(_: Config, _: SinkContext) -> Result<Box<dyn Sink>, Fault> {
         Ok(Box::new(Self))
+    }
+
+    fn committer(_: Config, _: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
+        Ok(Box::new(NoCommits))
     }
 }
 
@@ -39,6 +48,10 @@ impl Sink for Null {
 
     async fn flush(&mut self) -> Result<(), Fault> {
         Ok(())
+    }
+
+    async fn prepare(&mut self, _: Epoch) -> Result<Prepared, Fault> {
+        Ok(Prepared::default())
     }
 
     async fn finish(&mut self) -> Result<(), Fault> {

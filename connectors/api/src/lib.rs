@@ -10,3 +10,4 @@ pub mod format;
 pub mod registry;
 pub mod sink;
 pub mod source;
+pub mod spool;

@@ -11,7 +11,7 @@ use wasmill_core::schema::Field;
 
 use crate::config::{ConfigProblem, Folder, decode};
 use crate::format::{DecodeSpec, Decoder, EncodeSpec, Encoder, Format, Framer};
-use crate::sink::{Sink, SinkConnector, SinkContext, SinkDescription};
+use crate::sink::{Committer, CommitterContext, Sink, SinkConnector, SinkContext, SinkDescription};
 use crate::source::{Source, SourceConnector, SourceContext, SourceDescription};
 
 /// All connectors and formats of a binary. The binary makes it; nothing is registered by itself.
@@ -129,6 +129,12 @@ pub trait AnySink: Send + Sync {
     /// # Errors
     /// The system behind it refuses.
     fn open(&self, config: &Value, context: SinkContext) -> Result<Box<dyn Sink>, Fault>;
+
+    /// See [`SinkConnector::committer`].
+    ///
+    /// # Errors
+    /// The system behind it refuses.
+    fn committer(&self, config: &Value, context: CommitterContext) -> Result<Box<dyn Committer>, Fault>;
 }
 
 /// A format behind its name.
@@ -197,6 +203,10 @@ impl<C: SinkConnector> AnySink for Typed<C> {
 
     fn open(&self, config: &Value, context: SinkContext) -> Result<Box<dyn Sink>, Fault> {
         C::open(checked(config)?, context)
+    }
+
+    fn committer(&self, config: &Value, context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
+        C::committer(checked(config)?, context)
     }
 }
 

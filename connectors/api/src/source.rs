@@ -115,8 +115,31 @@ pub trait Source: Send {
     /// the source is not complete.
     async fn discover(&mut self) -> Result<Discovery, Fault>;
 
-    /// Opens a partition at its beginning.
-    async fn open(&mut self, partition: &PartitionName) -> Result<Box<dyn PartitionReader>, Fault>;
+    /// Opens a partition: at its beginning, or where a checkpoint says.
+    ///
+    /// With `from`, reading gives exactly the records whose position is [`Resume::position`] or above, each under the
+    /// position that it had before. A partition of a checkpoint may be opened although [`discover`](Self::discover) has
+    /// not reported it: what held it may have another name by now. It is not reported afterwards.
+    ///
+    /// # Errors
+    /// The partition cannot be read, or what is there is not what was read before: the fault says what can be done. A
+    /// reader may give this fault at its first read instead.
+    async fn open(
+        &mut self,
+        partition: &PartitionName,
+        from: Option<&Resume>,
+    ) -> Result<Box<dyn PartitionReader>, Fault>;
+}
+
+/// Where the reading of a partition goes on. A checkpoint holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Where the next record begins, as the positions of payloads count; of whole records and of rows: one more than
+    /// that of the last one before. Nothing need begin there (yet).
+    pub position: u64,
+    /// What [`PartitionReader::note`] said after the payload with the byte or the record before `position`, or after any
+    /// later one of the same stream of bytes. Empty if nothing was read.
+    pub note: Bytes,
 }
 
 /// What [`Source::discover`] found.
@@ -133,6 +156,18 @@ pub struct Discovery {
 pub trait PartitionReader: Send {
     /// The next payload, of about `bytes_max` bytes at most. Cancel-safe: a call that is dropped has taken nothing.
     async fn read(&mut self, bytes_max: usize) -> Result<Read, Fault>;
+
+    /// What opening the partition again takes beside a position: the connector's own, such as a path and an inode. It
+    /// belongs to the last payload that was handed over, and changes with nothing else: not with a boundary, nor when a
+    /// call to [`read`](Self::read) is dropped. Within a stream of bytes (up to its boundary) a later note holds for
+    /// earlier positions too. Before the first payload: the note that the partition was opened with, or nothing. Asked
+    /// for after each payload, so it should be cheap.
+    fn note(&self) -> Bytes;
+
+    /// A checkpoint has become durable that goes on from `position` (as [`Resume::position`]): no record before it will
+    /// be asked for again. A source of [`Replay::Acknowledged`] acknowledges them; others may do nothing. Calls come in
+    /// ascending order, between calls of [`read`](Self::read).
+    async fn acknowledge(&mut self, position: u64) -> Result<(), Fault>;
 }
 
 /// What a read gave.

@@ -10,8 +10,12 @@ use std::path::Path;
 use async_trait::async_trait;
 
 use wasmill_connector_api::config::{ConfigProblem, Folder};
-use wasmill_connector_api::sink::{self, Chunk, SinkConnector, SinkContext, SinkDescription, Writers};
+use wasmill_connector_api::sink::{
+    self, Chunk, Committer, CommitterContext, NoCommits, Prepared, SinkConnector, SinkContext, SinkDescription, Writers,
+};
+use wasmill_core::delivery::Delivery;
 use wasmill_core::fault::Fault;
+use wasmill_core::id::Epoch;
 
 use crate::client::canonical_name;
 use crate::config::{IfExists, SinkConfig};
@@ -51,6 +55,7 @@ impl SinkConnector for Sink {
                 Some(_) => Writers::PerWorker,
             },
             target: target(config, folder),
+            delivery: Delivery::AtLeastOnce,
         })
     }
 
@@ -61,6 +66,10 @@ impl SinkConnector for Sink {
             Some(parts) => Writer::Parts(PartsWriter::open(path, &config, parts, context)?),
         };
         Ok(Box::new(Self { writer: Some(writer) }))
+    }
+
+    fn committer(_config: SinkConfig, _context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
+        Ok(Box::new(NoCommits))
     }
 }
 
@@ -152,6 +161,15 @@ impl sink::Sink for Sink {
             Writer::Parts(writer) => writer.flush(),
         })
         .await
+    }
+
+    async fn prepare(&mut self, _epoch: Epoch) -> Result<Prepared, Fault> {
+        self.work(|writer| match writer {
+            Writer::Single(writer) => writer.sync(),
+            Writer::Parts(writer) => writer.finish(),
+        })
+        .await?;
+        Ok(Prepared::default())
     }
 
     async fn finish(&mut self) -> Result<(), Fault> {

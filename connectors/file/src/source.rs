@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use wasmill_connector_api::config::{ConfigProblem, Folder, Step};
 use wasmill_connector_api::source::{
-    self, Discovery, Metadata, PartitionReader, Payload, Read, Replay, SourceConnector, SourceContext,
+    self, Discovery, Metadata, PartitionReader, Payload, Read, Replay, Resume, SourceConnector, SourceContext,
     SourceDescription, Yields,
 };
 use wasmill_core::column::Scalar;
@@ -207,7 +207,14 @@ impl source::Source for Source {
         })
     }
 
-    async fn open(&mut self, partition: &PartitionName) -> Result<Box<dyn PartitionReader>, Fault> {
+    async fn open(
+        &mut self,
+        partition: &PartitionName,
+        from: Option<&Resume>,
+    ) -> Result<Box<dyn PartitionReader>, Fault> {
+        if from.is_some() {
+            return Err(Fault::fatal(Domain::Internal, "files are not read from a position yet"));
+        }
         let unknown = || Fault::fatal(Domain::Internal, format!("no partition {partition} was reported"));
         let files = match &self.sequence {
             Some(sequence) if *partition == self.sequence_name() => FileList::Sequence(Arc::clone(sequence)),
@@ -308,6 +315,14 @@ impl PartitionReader for Reader {
         let (work, read) = ended.map_err(|_| Error::Panicked)?;
         self.state = State::Idle(work);
         Ok(read?)
+    }
+
+    fn note(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    async fn acknowledge(&mut self, _position: u64) -> Result<(), Fault> {
+        Ok(())
     }
 }
 

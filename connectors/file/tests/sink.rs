@@ -24,10 +24,9 @@ fn describe(folder: &Path, config: &Value) -> Result<SinkDescription, Vec<Config
 
 fn open(folder: &Path, config: &Value, prologue: &'static [u8], writer: (u32, u32)) -> Result<AnySink, Fault> {
     let context = SinkContext {
-        folder: Folder::new(folder),
         writer: writer.0,
         writers: writer.1,
-        prologue: Bytes::from_static(prologue),
+        ..SinkContext::without_checkpoints(Folder::new(folder), Bytes::from_static(prologue))
     };
     Sink::open(decode(config).unwrap(), context)
 }

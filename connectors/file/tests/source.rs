@@ -51,7 +51,7 @@ async fn open_only_partition(source: &mut AnySource) -> Box<dyn PartitionReader>
     let [partition] = partitions.as_slice() else {
         panic!("one partition, not {partitions:?}")
     };
-    source.open(partition).await.unwrap()
+    source.open(partition, None).await.unwrap()
 }
 
 async fn fault(reader: &mut dyn PartitionReader) -> Fault {
@@ -236,7 +236,7 @@ async fn files_that_appear_later_are_found() {
     fs::write(folder.path().join("b"), "2\n").unwrap();
     let second = source.discover().await.unwrap().partitions;
     assert_eq!(second, [PartitionName::new("b"), PartitionName::new("c")]);
-    let mut reader = source.open(&second[0]).await.unwrap();
+    let mut reader = source.open(&second[0], None).await.unwrap();
     assert_eq!(read_what_is_there(reader.as_mut(), 2).await.records, [b"2\n"]);
     assert_eq!(source.discover().await.unwrap().partitions, []);
 }

@@ -9,6 +9,17 @@ pub enum Error {
     /// No such partition was reported.
     #[error("no partition {0} was reported")]
     UnknownPartition(PartitionName),
+    /// The numbers are shared out among another number of partitions than when the checkpoint was taken: set it as it was,
+    /// or begin anew.
+    #[error(
+        "the checkpoint is one of {before} partitions, and `partitions` is {now}: set it back, or start with --fresh"
+    )]
+    PartitionsChanged {
+        /// The number then.
+        before: String,
+        /// The number at present.
+        now: u16,
+    },
     /// The configuration was not checked.
     #[error("a checked configuration: {0}")]
     Unchecked(String),
@@ -16,6 +27,10 @@ pub enum Error {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Self::fatal(Domain::Internal, error.to_string())
+        let domain = match error {
+            Error::PartitionsChanged { .. } => Domain::User,
+            Error::UnknownPartition(_) | Error::Unchecked(_) => Domain::Internal,
+        };
+        Self::fatal(domain, error.to_string())
     }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use wasmill_connector_api::config::{ConfigProblem, Folder};
 use wasmill_connector_api::source::{
-    self, Columns, Discovery, PartitionReader, Payload, Read, Replay, SourceConnector, SourceContext,
+    self, Columns, Discovery, PartitionReader, Payload, Read, Replay, Resume, SourceConnector, SourceContext,
     SourceDescription, Yields,
 };
 use wasmill_core::fault::Fault;
@@ -22,7 +23,7 @@ use crate::{counter, nexmark};
 /// The source connector `generator`.
 ///
 /// Partitions are named `0`, `1` and so on; a position is a record's number. The source can be read again from any
-/// position.
+/// position, as long as `partitions` is what it was. A `rate` counts from the time at which reading begins or goes on.
 #[derive(Debug)]
 pub struct Source {
     config: Config,
@@ -92,25 +93,49 @@ impl source::Source for Source {
         })
     }
 
-    async fn open(&mut self, partition: &PartitionName) -> Result<Box<dyn PartitionReader>, Fault> {
+    async fn open(
+        &mut self,
+        partition: &PartitionName,
+        from: Option<&Resume>,
+    ) -> Result<Box<dyn PartitionReader>, Fault> {
         let partitions = self.config.partitions.get();
         let number = partition.as_str().parse::<u16>().ok();
         let number = number
             .filter(|number| *number < partitions)
             .ok_or_else(|| Error::UnknownPartition(partition.clone()))?;
+        let note = note(partitions);
+        if let Some(from) = from
+            && !from.note.is_empty()
+            && from.note != note
+        {
+            return Err(Error::PartitionsChanged {
+                before: String::from_utf8_lossy(&from.note).into_owned(),
+                now: partitions,
+            }
+            .into());
+        }
+        let first = u64::from(number);
         let partitions = u64::from(partitions);
+        // The first number of this partition that is not below the position.
+        let done = from.map_or(0, |from| from.position.saturating_sub(first).div_ceil(partitions));
         Ok(Box::new(Reader {
             kind: self.config.kind,
             seed: self.config.seed,
             start: self.start,
             live: self.context.live.clone(),
             batch_rows: self.context.batch_rows.max(1) as u64,
-            next: u64::from(number),
+            next: first.saturating_add(done.saturating_mul(partitions)),
             step: partitions,
             end: self.config.rows.map_or(u64::MAX, std::num::NonZeroU64::get),
             pace: self.config.rate.map(|rate| Pace::new(rate.get(), partitions)),
+            note,
         }))
     }
+}
+
+/// What a checkpoint remembers beside a position: among how many partitions the numbers were shared out.
+fn note(partitions: u16) -> Bytes {
+    Bytes::from(partitions.to_string())
 }
 
 /// What a row takes of the bytes that a read may give, about.
@@ -136,6 +161,7 @@ struct Reader {
     /// The first number that is too large.
     end: u64,
     pace: Option<Pace>,
+    note: Bytes,
 }
 
 /// When rows are due.
@@ -203,5 +229,14 @@ impl PartitionReader for Reader {
             positions: numbers.collect(),
             metadata: Vec::new(),
         })))
+    }
+
+    fn note(&self) -> Bytes {
+        self.note.clone()
+    }
+
+    /// Numbers need not be given back.
+    async fn acknowledge(&mut self, _position: u64) -> Result<(), Fault> {
+        Ok(())
     }
 }

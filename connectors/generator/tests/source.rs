@@ -73,7 +73,7 @@ async fn partitions_share_the_events_that_one_partition_has() {
 async fn rows_come_at_the_rate_and_no_sooner() {
     let config = json!({ "kind": "counter", "rate": 1_000, "partitions": 2 });
     let mut source = open(&config, 4_096);
-    let mut reader = source.open(&PartitionName::new("1")).await.unwrap();
+    let mut reader = source.open(&PartitionName::new("1"), None).await.unwrap();
     let began = Instant::now();
     let mut rows = 0;
     while rows < 1_000 {
@@ -104,7 +104,7 @@ async fn columns_that_nothing_reads_are_not_made() {
         batch_rows: 50,
     };
     let mut source = <Source as SourceConnector>::open(decode(&config).unwrap(), context).unwrap();
-    let mut reader = source.open(&PartitionName::new("0")).await.unwrap();
+    let mut reader = source.open(&PartitionName::new("0"), None).await.unwrap();
     let Read::Data(Payload::Columns(columns)) = reader.read(1 << 20).await.unwrap() else {
         panic!("there are rows")
     };

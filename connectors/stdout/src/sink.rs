@@ -5,8 +5,12 @@ use std::io::{self, Write};
 use async_trait::async_trait;
 
 use wasmill_connector_api::config::{ConfigProblem, Folder};
-use wasmill_connector_api::sink::{self, Chunk, SinkConnector, SinkContext, SinkDescription, Writers};
+use wasmill_connector_api::sink::{
+    self, Chunk, Committer, CommitterContext, NoCommits, Prepared, SinkConnector, SinkContext, SinkDescription, Writers,
+};
+use wasmill_core::delivery::Delivery;
 use wasmill_core::fault::Fault;
+use wasmill_core::id::Epoch;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -32,11 +36,16 @@ impl SinkConnector for Sink {
         Ok(SinkDescription {
             writers: Writers::One,
             target: "standard output".to_owned(),
+            delivery: Delivery::AtLeastOnce,
         })
     }
 
     fn open(_config: Config, context: SinkContext) -> Result<Box<dyn sink::Sink>, Fault> {
         Ok(Box::new(Self::to(io::stdout(), context)))
+    }
+
+    fn committer(_config: Config, _context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
+        Ok(Box::new(NoCommits))
     }
 }
 
@@ -78,6 +87,12 @@ impl<W: Write + Send + 'static> sink::Sink for Sink<W> {
         Ok(())
     }
 
+    /// What was written is out already.
+    async fn prepare(&mut self, _epoch: Epoch) -> Result<Prepared, Fault> {
+        self.write_out(bytes::Bytes::new()).await?;
+        Ok(Prepared::default())
+    }
+
     async fn finish(&mut self) -> Result<(), Fault> {
         self.write_out(bytes::Bytes::new()).await
     }
@@ -96,12 +111,7 @@ mod tests {
     use crate::error::is_closed;
 
     fn context(prologue: &'static [u8]) -> SinkContext {
-        SinkContext {
-            folder: Folder::new("."),
-            writer: 0,
-            writers: 1,
-            prologue: Bytes::from_static(prologue),
-        }
+        SinkContext::without_checkpoints(Folder::new("."), Bytes::from_static(prologue))
     }
 
     fn pipe(prologue: &'static [u8]) -> (PipeReader, Sink<PipeWriter>) {

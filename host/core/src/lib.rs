@@ -8,6 +8,7 @@ pub mod batch;
 pub mod clock;
 pub mod column;
 pub mod content;
+pub mod delivery;
 pub mod diagnostic;
 pub mod fault;
 pub mod id;

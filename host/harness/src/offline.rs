@@ -11,8 +11,9 @@ use serde_json::Value;
 use wasmill_connector_api::config::{ConfigProblem, Folder, Step};
 use wasmill_connector_api::format::{DecodeSpec, Decoder, EncodeSpec, Encoder, Framer};
 use wasmill_connector_api::registry::{AnyFormat, AnySink, AnySource, Registry};
-use wasmill_connector_api::sink::{Sink, SinkContext, SinkDescription, Writers};
+use wasmill_connector_api::sink::{Committer, CommitterContext, Sink, SinkContext, SinkDescription, Writers};
 use wasmill_connector_api::source::{Replay, Source, SourceContext, SourceDescription, Yields};
+use wasmill_core::delivery::Delivery;
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::plan::SourceColumn;
 use wasmill_core::schema::Field;
@@ -99,6 +100,7 @@ impl AnySink for StandIn {
                 Ok(SinkDescription {
                     writers: Writers::One,
                     target: config.to_string(),
+                    delivery: Delivery::ExactlyOnce,
                 })
             }
             described => described,
@@ -106,6 +108,10 @@ impl AnySink for StandIn {
     }
 
     fn open(&self, _: &Value, _: SinkContext) -> Result<Box<dyn Sink>, Fault> {
+        Err(never_opened())
+    }
+
+    fn committer(&self, _: &Value, _: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
         Err(never_opened())
     }
 }

@@ -349,10 +349,9 @@ impl Job {
             connector.open(
                 &sink.connector.config,
                 SinkContext {
-                    folder,
                     writer,
                     writers,
-                    prologue,
+                    ..SinkContext::without_checkpoints(folder, prologue)
                 },
             )?
         };

@@ -70,7 +70,7 @@ pub async fn contents(mut source: Box<dyn Source>, bytes_max: usize) -> Contents
     assert!(discovery.complete, "a bounded source knows all its partitions");
     let mut contents = Contents::new();
     for partition in discovery.partitions {
-        let mut reader = source.open(&partition).await.expect("the partition opens");
+        let mut reader = source.open(&partition, None).await.expect("the partition opens");
         let content = read_to_end(reader.as_mut(), bytes_max).await;
         contents.insert(partition, content);
     }
@@ -94,7 +94,7 @@ async fn check_reopening(mut source: Box<dyn Source>, expect: &Contents) {
     let partitions = source.discover().await.expect("discovery works").partitions;
     let mut readers = Vec::new();
     for partition in partitions.iter().chain(&partitions) {
-        let reader = source.open(partition).await.expect("the partition opens");
+        let reader = source.open(partition, None).await.expect("the partition opens");
         readers.push((partition, reader, Collector::default()));
     }
     let mut open = readers.len();
@@ -118,7 +118,7 @@ async fn check_reopening(mut source: Box<dyn Source>, expect: &Contents) {
 /// A read that is dropped before it is ready has taken nothing.
 async fn check_dropped_reads(mut source: Box<dyn Source>, expect: &Contents) {
     for partition in source.discover().await.expect("discovery works").partitions {
-        let mut reader = source.open(&partition).await.expect("the partition opens");
+        let mut reader = source.open(&partition, None).await.expect("the partition opens");
         let mut collector = Collector::default();
         while !collector.ended {
             let early = {

@@ -44,6 +44,16 @@ impl Output {
         }
     }
 
+    /// Makes what was written durable.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        match self {
+            Self::Plain(file) => file.sync_all(),
+            Self::Gzip(encoder) => encoder.get_ref().sync_all(),
+            Self::Zstd(encoder) => encoder.get_ref().sync_all(),
+        }
+    }
+
     /// Writes what ends the compressed data, and makes all of it durable.
     pub(super) fn finish(self) -> io::Result<()> {
         let file = match self {

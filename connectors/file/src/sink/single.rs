@@ -54,6 +54,13 @@ impl SingleWriter {
         output.flush().map_err(Error::io("write", &self.path))
     }
 
+    /// Makes what was written durable.
+    pub(super) fn sync(&mut self) -> Result<(), Error> {
+        let output = self.output.as_mut().expect("nothing is prepared after the end");
+        output.sync().map_err(Error::io("sync", &self.path))?;
+        sync_folder(&self.path)
+    }
+
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         let output = self.output.take().expect("a file ends once");
         output.finish().map_err(Error::io("finish", &self.path))?;

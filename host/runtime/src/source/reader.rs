@@ -93,7 +93,7 @@ async fn read_partitions(mut source: Box<dyn Source>, reading: Reading) -> Resul
                 return Ok(());
             };
             let slot = slot.map_err(|_| Fault::fatal(Domain::Internal, "the limit of open partitions is gone"))?;
-            let reader = source.open(&name).await.map_err(|fault| fault.at(&node))?;
+            let reader = source.open(&name, None).await.map_err(|fault| fault.at(&node))?;
             reading.shared.opened(index);
             let reading = reading.clone();
             let node = node.clone();

@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 use wasmill_connector_api::config::{ConfigProblem, Folder};
 use wasmill_connector_api::format::{csv, json, raw, text};
 use wasmill_connector_api::registry::Registry;
-use wasmill_connector_api::sink::{Sink, SinkConnector, SinkContext, SinkDescription, Writers};
+use wasmill_connector_api::sink::{
+    Committer, CommitterContext, Sink, SinkConnector, SinkContext, SinkDescription, Writers,
+};
 use wasmill_connector_api::source::{
     Metadata, Replay, Source, SourceConnector, SourceContext, SourceDescription, Yields,
 };
 use wasmill_core::aggregate::{Accumulator, AggregateDescription};
 use wasmill_core::column::Scalar;
 use wasmill_core::content::ContentDescription;
+use wasmill_core::delivery::Delivery;
 use wasmill_core::diagnostic::{Diagnostic, Severity};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::keyed::{KeyedDescription, TableDescription, TableKind, TimeDomain, TimerKind};
@@ -171,10 +174,15 @@ impl SinkConnector for FileSink {
         Ok(SinkDescription {
             writers: Writers::One,
             target: folder.resolve(&config.path).display().to_string(),
+            delivery: Delivery::ExactlyOnce,
         })
     }
 
     fn open(_config: FileSinkConfig, _context: SinkContext) -> Result<Box<dyn Sink>, Fault> {
+        Err(Fault::fatal(Domain::Internal, "scripted"))
+    }
+
+    fn committer(_config: FileSinkConfig, _context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
         Err(Fault::fatal(Domain::Internal, "scripted"))
     }
 }
@@ -194,10 +202,15 @@ impl SinkConnector for Stdout {
         Ok(SinkDescription {
             writers: Writers::One,
             target: "standard output".to_owned(),
+            delivery: Delivery::AtLeastOnce,
         })
     }
 
     fn open(_config: StdoutConfig, _context: SinkContext) -> Result<Box<dyn Sink>, Fault> {
+        Err(Fault::fatal(Domain::Internal, "scripted"))
+    }
+
+    fn committer(_config: StdoutConfig, _context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
         Err(Fault::fatal(Domain::Internal, "scripted"))
     }
 }

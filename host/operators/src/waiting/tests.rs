@@ -239,3 +239,84 @@ fn rows_of_one_time_leave_together_unless_they_are_more_than_a_slice() {
     }
     assert_eq!(sizes, [(1, Some(2)), (2, Some(3)), (2, Some(3)), (1, None)]);
 }
+
+fn one_row(time: i64, id: i64) -> Batch {
+    let made = Made {
+        input: 0,
+        rows: vec![(time, 1)],
+        selected: false,
+    };
+    batch_of(&made, id, true)
+}
+
+fn of_one_input(memory_bytes: usize) -> Waiting {
+    let bench = Bench {
+        streams: vec![stream(0, true)],
+        key: vec![vec![0]],
+        memory_bytes,
+    };
+    bench.waiting()
+}
+
+const ALL: SliceBounds = SliceBounds {
+    rows: usize::MAX,
+    bytes: usize::MAX,
+};
+
+#[test]
+fn a_watermark_looks_at_no_batch_without_a_row_that_became_due() {
+    let (mut waiting, mut store) = (of_one_input(usize::MAX), Store::memory());
+    let mut looked_at = 0;
+    for time in 0..1_000 {
+        // One row leaves with the next watermark, the other stays.
+        waiting.add(0, one_row(time, time), &mut store).expect("in memory");
+        waiting.add(0, one_row(1_000_000, time), &mut store).expect("in memory");
+        looked_at += waiting.prepare(time + 1);
+        let released = waiting.release(time + 1, ALL, &mut store).expect("in memory");
+        assert_eq!((released.sequence.len(), released.next), (1, None));
+    }
+    assert_eq!(looked_at, 1_000);
+    assert_eq!(
+        waiting.runs.len(),
+        1_001,
+        "the place of a batch that has left is taken again"
+    );
+    assert_eq!(waiting.prepare(i64::MAX), 1_000);
+}
+
+#[test]
+fn what_a_batch_takes_however_few_rows_it_has_is_in_the_budget() {
+    const BUDGET: usize = 64 << 10;
+    let (mut waiting, mut store) = (of_one_input(BUDGET), Store::memory());
+    for time in 0..2_000 {
+        waiting.add(0, one_row(time, time), &mut store).expect("in memory");
+        assert!(waiting.size_bytes() <= BUDGET);
+        let runs = waiting.runs.iter().filter(|run| run.left > 0).count();
+        assert!(runs * size_of::<Run>() <= BUDGET, "{runs} batches");
+    }
+}
+
+#[test]
+fn a_row_that_stays_behind_does_not_keep_its_batch() {
+    let (mut waiting, mut store) = (of_one_input(usize::MAX), Store::memory());
+    let mut rows: Vec<(i64, u8)> = (0..1_000).map(|time| (time, 1)).collect();
+    rows[500].0 = 5_000;
+    let made = Made {
+        input: 0,
+        rows,
+        selected: false,
+    };
+    waiting.add(0, batch_of(&made, 0, true), &mut store).expect("in memory");
+    let released = waiting.release(2_000, ALL, &mut store).expect("in memory");
+    assert_eq!(released.sequence.len(), 999);
+    let held: Vec<usize> = waiting
+        .runs
+        .iter()
+        .map(|run| run.view().batch.hidden().times.len())
+        .collect();
+    assert_eq!(held, [1]);
+    let released = waiting.release(6_000, ALL, &mut store).expect("in memory");
+    let batch = released.batches[0].as_ref().expect("a row is left");
+    assert_eq!((batch.rows(), batch.time(0), id(batch, 0)), (1, 5_000, 500));
+    assert!(waiting.is_empty());
+}

@@ -17,12 +17,14 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("wasmill-component", &["wasmill-core"]),
     ("wasmill-engine", &["wasmill-core"]),
     ("wasmill-state", &["wasmill-core"]),
+    ("wasmill-checkpoint", &["wasmill-core"]),
     ("wasmill-operators", &["wasmill-core", "wasmill-state"]),
     ("wasmill-topology", &["wasmill-core", "wasmill-connector-api"]),
     (
         "wasmill-runtime",
         &[
             "wasmill-core",
+            "wasmill-checkpoint",
             "wasmill-connector-api",
             "wasmill-component",
             "wasmill-engine",
@@ -47,6 +49,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "wasmill-cli",
         &[
             "wasmill-core",
+            "wasmill-checkpoint",
             "wasmill-connector-api",
             "wasmill-connector-file",
             "wasmill-connector-generator",
@@ -72,6 +75,7 @@ const IN_TESTS: &[&str] = &["wasmill-testkit"];
 const BEHIND: &[(&str, &[&str])] = &[
     ("annotate-snippets", &["wasmill-cli"]),
     ("clap", &["wasmill-cli", "xtask"]),
+    ("object_store", &["wasmill-checkpoint"]),
     ("redb", &["wasmill-state"]),
     ("sonic-rs", &["wasmill-connector-api"]),
     ("timely", &["wasmill-engine"]),

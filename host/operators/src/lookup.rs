@@ -4,23 +4,28 @@
 //! Where rows without a match are kept, they come out once, with nulls. Outputs keep their row's time, watermark and
 //! kind, and stand at the children of its place. There is no state: what a row gives depends on the table at that moment
 //! alone, so the output is the same on every run as long as the table is.
+//!
+//! A call gives one slice. What a batch has beyond its first comes out when the operator is told the time, which it asks
+//! for at once, or the watermark: both go no faster than those who take the output.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use wasmill_core::batch::{Batch, OutputColumn};
+use wasmill_core::batch::{Batch, Hidden, OutputColumn};
 use wasmill_core::column::{Column, ColumnBuilder, Value, concat};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::{KeyGroup, NodeId};
 use wasmill_core::key;
 use wasmill_core::operator::{Emit, Operator, Save, Step};
+use wasmill_core::order::Order;
 use wasmill_core::plan::{LookupNode, Stream};
 use wasmill_core::time::Timestamp;
 
 use crate::counters::Counters;
 
-/// Rows that one call copies into one batch at most, unless a single row has more matches.
+/// Rows that one call gives at most.
 const OUTPUT_ROWS_MAX: usize = 4_096;
 
 /// A table, found by the columns that must be equal. Shared by all subtasks, never changed.
@@ -174,7 +179,21 @@ pub struct Lookup {
     /// Which columns of the output somebody reads: the input's, then the table's.
     live: Vec<bool>,
     table: Arc<SharedTable>,
+    /// Batches of which there is more to give, in their order.
+    under_way: VecDeque<UnderWay>,
     counters: Counters,
+}
+
+/// A batch that has met some of its matches.
+#[derive(Debug)]
+struct UnderWay {
+    batch: Batch,
+    /// The table that was there when the batch came.
+    table: Arc<LookupTable>,
+    /// The first row that has not met all of its matches.
+    row: usize,
+    /// So many of that row's were met.
+    met: usize,
 }
 
 impl Lookup {
@@ -186,6 +205,7 @@ impl Lookup {
             keeps_unmatched: plan.keeps_unmatched,
             live: output.live.clone(),
             table,
+            under_way: VecDeque::new(),
             counters: Counters::default(),
         }
     }
@@ -195,12 +215,29 @@ impl Lookup {
         self.counters
     }
 
-    fn emit(&mut self, batch: &Batch, table: &LookupTable, found: &mut Found, out: &mut dyn Emit) {
+    /// Gives one slice of what is under way.
+    fn give(&mut self, out: &mut dyn Emit) -> Step {
+        let Some(mut first) = self.under_way.pop_front() else {
+            return Step::Done;
+        };
+        let found = first.find(&self.on, self.keeps_unmatched);
+        self.emit(&first, &found, out);
+        if first.row < first.batch.rows() {
+            self.under_way.push_front(first);
+        }
+        if self.under_way.is_empty() {
+            Step::Done
+        } else {
+            Step::More
+        }
+    }
+
+    fn emit(&mut self, UnderWay { batch, table, .. }: &UnderWay, found: &Found, out: &mut dyn Emit) {
         if found.rows.is_empty() {
             return;
         }
         let inputs = self.live.len() - table.columns.len();
-        let joined = batch.repeat(&found.rows);
+        let joined = found.children(batch);
         let columns = self
             .live
             .iter()
@@ -212,8 +249,38 @@ impl Lookup {
             });
         self.counters.rows_out += found.rows.len() as u64;
         out.emit(0, joined.with_columns(columns));
-        found.rows.clear();
-        found.matches.clear();
+    }
+}
+
+impl UnderWay {
+    /// The next matches, as many as a slice holds.
+    fn find(&mut self, on: &[usize], keeps_unmatched: bool) -> Found {
+        let on: Vec<_> = on.iter().map(|&column| self.batch.column(column)).collect();
+        let mut found = Found {
+            first: self.met as u32,
+            ..Found::default()
+        };
+        let mut encoded = Vec::new();
+        while self.row < self.batch.rows() && found.rows.len() < OUTPUT_ROWS_MAX {
+            let whole = encode_key(on.iter().map(|column| column.value(self.row)), &mut encoded);
+            let matches = if whole { self.table.matches(&encoded) } else { &[] };
+            let row = self.row as u32;
+            if matches.is_empty() && keeps_unmatched {
+                found.rows.push(row);
+                found.matches.push(None);
+            }
+            let rest = &matches[self.met..];
+            let taken = rest.len().min(OUTPUT_ROWS_MAX - found.rows.len());
+            found.rows.resize(found.rows.len() + taken, row);
+            found.matches.extend(rest[..taken].iter().copied().map(Some));
+            if taken < rest.len() {
+                self.met += taken;
+            } else {
+                self.row += 1;
+                self.met = 0;
+            }
+        }
+        found
     }
 }
 
@@ -222,6 +289,35 @@ impl Lookup {
 struct Found {
     rows: Vec<u32>,
     matches: Vec<Option<u32>>,
+    /// Which match of its row the first one is.
+    first: u32,
+}
+
+impl Found {
+    /// The rows, each at its child's place.
+    fn children(&self, batch: &Batch) -> Batch {
+        let joined = batch.repeat(&self.rows);
+        let Some(order) = batch.hidden().order.as_ref().filter(|_| self.first > 0) else {
+            return joined;
+        };
+        // The first row's other children came out before.
+        let mut child = self.first;
+        let mut places: Vec<Vec<u8>> = Vec::with_capacity(self.rows.len());
+        for (at, &row) in self.rows.iter().enumerate() {
+            if at > 0 {
+                child = if self.rows[at - 1] == row { child + 1 } else { 0 };
+            }
+            let mut place = Vec::new();
+            order.write(batch.base_row(row as usize), &mut place);
+            place.extend(child.to_be_bytes());
+            places.push(place);
+        }
+        let hidden = Hidden {
+            order: Some(Order::from_places(places.iter().map(Vec::as_slice))),
+            ..joined.hidden().clone()
+        };
+        joined.with_hidden(hidden)
+    }
 }
 
 fn gather(column: &Column, rows: &[Option<u32>]) -> Column {
@@ -238,41 +334,36 @@ fn gather(column: &Column, rows: &[Option<u32>]) -> Column {
 impl Operator for Lookup {
     fn batch(&mut self, _input: usize, batch: Batch, out: &mut dyn Emit) -> Result<(), Fault> {
         self.counters.rows_in += batch.rows() as u64;
-        let table = self.table.current();
-        let on: Vec<_> = self.on.iter().map(|&column| batch.column(column)).collect();
-        let mut found = Found::default();
-        let mut encoded = Vec::new();
-        for row in 0..batch.rows() {
-            let whole = encode_key(on.iter().map(|column| column.value(row)), &mut encoded);
-            let matches = if whole { table.matches(&encoded) } else { &[] };
-            found.rows.resize(found.rows.len() + matches.len(), row as u32);
-            found.matches.extend(matches.iter().copied().map(Some));
-            if matches.is_empty() && self.keeps_unmatched {
-                found.rows.push(row as u32);
-                found.matches.push(None);
-            }
-            if found.rows.len() >= OUTPUT_ROWS_MAX {
-                self.emit(&batch, &table, &mut found, out);
-            }
+        self.under_way.push_back(UnderWay {
+            batch,
+            table: self.table.current(),
+            row: 0,
+            met: 0,
+        });
+        if self.under_way.len() == 1 {
+            self.give(out);
         }
-        self.emit(&batch, &table, &mut found, out);
         Ok(())
     }
 
-    fn watermark(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
-        Ok(Step::Done)
+    fn watermark(&mut self, _: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault> {
+        Ok(self.give(out))
     }
 
     fn wake_at(&self) -> Option<Timestamp> {
-        None
+        (!self.under_way.is_empty()).then_some(Timestamp::MIN)
     }
 
-    fn clock(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
-        Ok(Step::Done)
+    fn clock(&mut self, _: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault> {
+        Ok(self.give(out))
     }
 
     fn save(&mut self, _: &mut dyn Save) -> Result<(), Fault> {
-        Ok(())
+        if self.under_way.is_empty() {
+            return Ok(());
+        }
+        let message = "a lookup is saved before all that it asked to be called for has come out";
+        Err(Fault::fatal(Domain::Internal, message).at(&self.node))
     }
 
     fn load(&mut self, _: KeyGroup, _: &[u8], _: &[u8]) -> Result<(), Fault> {

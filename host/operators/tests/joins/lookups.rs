@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::{ColumnBuilder, Scalar};
 use wasmill_core::id::NodeId;
-use wasmill_core::operator::Operator;
+use wasmill_core::operator::{Operator, Step};
 use wasmill_core::order::Order;
 use wasmill_core::plan::{
     ConnectorRef, LookupNode, OnInvalid, SourceColumn, SourceNode, SourceTime, Stream, WatermarkSpec, WatermarkStrategy,
 };
 use wasmill_core::schema::{DataType, Field, Schema};
-use wasmill_core::time::Micros;
+use wasmill_core::time::{Micros, Timestamp};
 use wasmill_core::watermark::RowWatermarks;
 use wasmill_operators::{Lookup, LookupTable, SharedTable};
 
@@ -171,4 +171,46 @@ fn a_table_is_replaced_as_a_whole() {
         names.extend(shown(&out).into_iter().map(|row| row.2[2].clone()));
     }
     assert_eq!(names, [Scalar::Utf8("old".into()), Scalar::Utf8("new".into())]);
+}
+
+#[test]
+fn a_call_gives_one_slice_and_the_rest_comes_out_when_it_is_called_again() {
+    const SLICE_ROWS: usize = 4_096;
+    let plan = plan(false, true);
+    let table: Vec<Values> = (0..10_000).map(|number| (Some(1), Some(number.to_string()))).collect();
+    let rows = [(Some(2), None), (Some(1), None), (Some(1), None), (None, None)];
+    let output = output([fields(""), vec![fields("t_")[1].clone(), fields("t_")[0].clone()]].concat());
+    let built = LookupTable::new(&plan, &[batch(&table, 0)]).expect("few rows");
+    let shared = Arc::new(SharedTable::new(built));
+    for by_clock in [true, false] {
+        let mut lookup = Lookup::new(NodeId::new("lookup"), &plan, &output, Arc::clone(&shared));
+        let mut out: Vec<(usize, Batch)> = Vec::new();
+        lookup.batch(0, batch(&rows[..2], 0), &mut out).expect("no fault");
+        assert_eq!(out.len(), 1);
+        // What comes in between comes out in its turn.
+        lookup.batch(0, batch(&rows[2..], 2), &mut out).expect("no fault");
+        assert_eq!(out.len(), 1);
+        assert!(lookup.save(&mut Vec::new()).is_err(), "rows would be lost");
+        let mut calls = 1;
+        loop {
+            assert_eq!(lookup.wake_at(), Some(Timestamp::MIN));
+            let step = if by_clock {
+                lookup.clock(Timestamp(0), &mut out)
+            } else {
+                lookup.watermark(Timestamp(2), &mut out)
+            };
+            calls += 1;
+            assert!(out.len() <= calls, "a batch a call");
+            if step.expect("no fault") == Step::Done {
+                break;
+            }
+        }
+        assert_eq!(lookup.wake_at(), None);
+        lookup.save(&mut Vec::new()).expect("nothing is left");
+        // 10,001 rows of each batch.
+        let sizes: Vec<usize> = out.iter().map(|(_, batch)| batch.rows()).collect();
+        let rest = 10_001 - 2 * SLICE_ROWS;
+        assert_eq!(sizes, [SLICE_ROWS, SLICE_ROWS, rest, SLICE_ROWS, SLICE_ROWS, rest]);
+        assert_eq!(shown(&out), expected(&table, &rows, false, true));
+    }
 }

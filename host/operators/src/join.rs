@@ -120,7 +120,9 @@ impl Join {
             JoinBound::Within { before, after } => {
                 Matcher::Interval(ordered(), Interval::new(plan.kind, *before, *after, subtask.slice_rows))
             }
-            JoinBound::AsOf { within } => Matcher::Temporal(ordered(), Temporal::new(plan.kind, *within)),
+            JoinBound::AsOf { within } => {
+                Matcher::Temporal(ordered(), Temporal::new(plan.kind, *within, subtask.slice_rows))
+            }
             JoinBound::Window(windows) => Matcher::Window(Box::new(WindowJoin::new(plan.kind, windows)?)),
         };
         Ok(Self {

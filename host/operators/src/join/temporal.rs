@@ -9,13 +9,11 @@
 //! | versions | the owner | mark, t as the place's first eight bytes, place, values |
 //! | versions by t, with `within` | t, the owner | |
 
-use std::ops::ControlFlow;
-
 use wasmill_core::fault::Fault;
 use wasmill_core::key::sortable_int;
 use wasmill_core::plan::JoinKind;
 use wasmill_core::time::Micros;
-use wasmill_state::Direction;
+use wasmill_state::{Direction, Page, Span};
 
 use super::pairs::When;
 use super::{Context, LEFT, RIGHT, Row};
@@ -29,22 +27,29 @@ const AGES: u8 = 2;
 pub(super) const TABLES: [u8; 2] = [VERSIONS, AGES | TIMED];
 /// The bytes of a version's time before its place.
 const TIME_BYTES: usize = 8;
+/// Bytes of versions' keys that are read at once.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// What a temporal join knows between calls, beside its store.
 #[derive(Debug)]
 pub(super) struct Temporal {
     kind: JoinKind,
     within: Option<Micros>,
+    /// So many versions' keys are held at most while they are let go of.
+    slice_rows: usize,
+    page: Page,
     key: Vec<u8>,
     place: Vec<u8>,
     value: Vec<u8>,
 }
 
 impl Temporal {
-    pub(super) fn new(kind: JoinKind, within: Option<Micros>) -> Self {
+    pub(super) fn new(kind: JoinKind, within: Option<Micros>, slice_rows: usize) -> Self {
         Self {
             kind,
             within,
+            slice_rows,
+            page: Page::default(),
             key: Vec::new(),
             place: Vec::new(),
             value: Vec::new(),
@@ -133,22 +138,28 @@ impl Temporal {
     /// Lets go of versions that are too old for every row at or after `to`, and at the end of all.
     pub(super) fn expire(&mut self, to: i64, cx: &mut Context<'_>) -> Result<(), Fault> {
         if to == i64::MAX {
-            cx.store.remove_range(wasmill_state::Span::Prefix(&[VERSIONS]))?;
+            cx.store.remove_range(Span::Prefix(&[VERSIONS]))?;
             return cx.store.remove_range(Before::new(AGES, i128::MAX).span());
         }
         let Some(within) = self.within else {
             return Ok(());
         };
         let old = Before::new(AGES, i128::from(to) - i128::from(within.0));
-        let mut owners = Vec::new();
-        cx.store.scan(old.span(), Direction::Forwards, |key, _| {
-            owners.push(key[TIMED_HEAD_BYTES..].to_vec());
-            Ok(ControlFlow::Continue(()))
-        })?;
-        for owner in owners {
-            keyed(VERSIONS, &owner, &mut self.key);
-            cx.store.remove(&self.key)?;
+        let Self {
+            page, key, slice_rows, ..
+        } = self;
+        loop {
+            let more = cx
+                .store
+                .page(old.span(), Direction::Forwards, *slice_rows, PAGE_BYTES, page)?;
+            for (age, _) in page.iter() {
+                keyed(VERSIONS, &age[TIMED_HEAD_BYTES..], key);
+                cx.store.remove(key)?;
+                cx.store.remove(age)?;
+            }
+            if !more {
+                return Ok(());
+            }
         }
-        cx.store.remove_range(old.span())
     }
 }

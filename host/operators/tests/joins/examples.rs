@@ -320,3 +320,34 @@ fn a_step_that_the_clock_skips_gives_no_second_pair() -> Result<(), Fault> {
     assert_eq!(join.at(i64::MAX)?, pairs.collect::<Vec<_>>());
     Ok(())
 }
+
+#[test]
+fn old_versions_leave_however_many_they_are() {
+    let columns = vec![Field::nullable("left", DataType::Utf8)];
+    let plan = JoinNode {
+        key: [vec![0], vec![0]],
+        kind: JoinKind::Semi,
+        bound: JoinBound::AsOf {
+            within: Some(Micros(10)),
+        },
+        late: Late::Drop,
+        columns: vec![JoinColumn::Left(1)],
+    };
+    let subtask = Subtask {
+        slice_rows: 8,
+        ..Subtask::in_memory(NodeId::new("join"), GROUPS)
+    };
+    let join = Join::new(subtask, &plan, [&side("l"), &side("r")], &stream(columns, false));
+    let mut driver = Driver {
+        join: join.expect("no time zone"),
+        reached: i64::MIN,
+        out: Vec::new(),
+    };
+    for key in 0..50 {
+        driver.row(RIGHT, Some(key), "version", 1).expect("no fault");
+    }
+    // 50 versions, 8 a slice.
+    let step = driver.join.watermark(Timestamp(100), &mut driver.out);
+    assert_eq!(step.expect("no fault"), Step::Done);
+    assert!(driver.join.is_empty().expect("in memory") && driver.out.is_empty());
+}

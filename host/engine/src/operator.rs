@@ -135,7 +135,14 @@ impl Node {
             }
             match goal {
                 Goal::Watermark(_) => break,
-                Goal::Leave(cut) => self.leave_epoch(cut)?,
+                Goal::Leave(cut) => {
+                    // What the operator asked to give at once belongs to the epoch.
+                    match self.tell_time()? {
+                        None => return Ok(false),
+                        Some(true) => return Ok(true),
+                        Some(false) => self.leave_epoch(cut)?,
+                    }
+                }
                 // It was told the greatest of its inputs' last watermarks, whether the frontier showed that or not: so what
                 // it sees before the end does not depend on the run.
                 Goal::End(last) => {
@@ -146,17 +153,25 @@ impl Node {
                 }
             }
         }
-        let mut due = false;
-        if let Some(now) = self.due() {
-            self.under_way = Some(Firing::Clock(now));
-            if !self.finish()? {
-                return Ok(false);
-            }
-            due = self.due().is_some();
-        }
+        let Some(due) = self.tell_time()? else {
+            return Ok(false);
+        };
         self.alarm.set(self.operator.wake_at());
         self.let_go();
         Ok(due)
+    }
+
+    /// Tells the operator what time it is, where it asked to be told by now. Whether it asks again for a time that has
+    /// come already; `None`: its account does not allow it to give all.
+    fn tell_time(&mut self) -> Result<Option<bool>, Fault> {
+        if let Some(now) = self.due() {
+            self.under_way = Some(Firing::Clock(now));
+            if !self.finish()? {
+                return Ok(None);
+            }
+            return Ok(Some(self.due().is_some()));
+        }
+        Ok(Some(false))
     }
 
     /// Tells the operator of a watermark that it was not told yet. Whether all was given.

@@ -20,6 +20,73 @@ use super::{batch, settings, values};
 const LAG: u64 = 3;
 const FIRST_EPOCH: u64 = 7;
 
+/// Gives its rows when it is called by the clock, one a call, and asks for that at once.
+#[derive(Default)]
+struct Owes(VecDeque<i64>);
+
+impl Operator for Owes {
+    fn batch(&mut self, _: usize, batch: Batch, _: &mut dyn Emit) -> Result<(), Fault> {
+        self.0.extend(values(&batch));
+        Ok(())
+    }
+
+    fn watermark(&mut self, _: Timestamp, _: &mut dyn Emit) -> Result<Step, Fault> {
+        Ok(Step::Done)
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        (!self.0.is_empty()).then_some(Timestamp::MIN)
+    }
+
+    fn clock(&mut self, _: Timestamp, out: &mut dyn Emit) -> Result<Step, Fault> {
+        if let Some(row) = self.0.pop_front() {
+            out.emit(0, batch(&[row], 0));
+        }
+        Ok(Step::Done)
+    }
+
+    fn save(&mut self, _: &mut dyn Save) -> Result<(), Fault> {
+        assert!(self.0.is_empty(), "it still owes rows of the epoch that it leaves");
+        Ok(())
+    }
+
+    fn load(&mut self, _: KeyGroup, _: &[u8], _: &[u8]) -> Result<(), Fault> {
+        unreachable!("nothing is restored here")
+    }
+}
+
+#[test]
+fn what_an_operator_asked_to_give_at_once_comes_before_it_leaves_the_epoch() {
+    let rows: Vec<i64> = (0..50).collect();
+    let part = |rows: &[i64]| {
+        vec![Part {
+            steps: vec![(0, rows.to_vec())],
+        }]
+    };
+    let source = Played {
+        epochs: vec![(part(&rows), 0), (part(&[90]), 0)],
+    };
+    let (kept, written) = (Kept::default(), Written::default());
+    let (keeps, writes) = (kept.clone(), written.clone());
+    let ended = run(&settings(1, 1), &Abort::new(), move |dataflow: &mut Dataflow<'_>| {
+        let flow = dataflow.source("source", 1, |_| Box::new(Player::new(&source, 0)));
+        let inputs = vec![(flow[0].clone(), Route::Local)];
+        let keeper = Box::new(Keeper("owes", keeps.clone()));
+        let given = dataflow.operator("owes", inputs, 1, Micros::ZERO, Box::new(Owes::default()), keeper);
+        let task = Writes {
+            epoch: 0,
+            written: writes.clone(),
+            ended: false,
+            delays: 0,
+        };
+        dataflow.sink("sink", vec![(given[0].clone(), Route::Local)], 0, |_| Box::new(task));
+        Ok(())
+    });
+    assert_eq!(ended, Ok(()));
+    let written = written.lock().expect("no panic");
+    assert_eq!(written[&0], rows);
+}
+
 /// What one worker's part of a source does in an epoch: steps of a promise and rows from there on; then its cut.
 #[derive(Clone, Debug)]
 struct Part {

@@ -20,6 +20,7 @@ pub mod order;
 pub mod plan;
 pub mod plugin;
 pub mod schema;
+pub mod secret;
 pub mod time;
 pub mod transform;
 pub mod watermark;

@@ -1,5 +1,8 @@
 //! A plan: a topology that was checked. What the topology could have wrong, a plan cannot.
 
+mod settings;
+mod store;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,6 +11,7 @@ use std::sync::Arc;
 use crate::aggregate::{AggregateDescription, Builtin};
 use crate::column::Scalar;
 use crate::content::ContentDescription;
+use crate::delivery::Delivery;
 use crate::id::{NodeId, NodeIndex, StreamIndex};
 use crate::keyed::KeyedDescription;
 use crate::plugin::{Limits, PluginRef};
@@ -15,6 +19,12 @@ use crate::schema::{DataType, Field, Schema};
 use crate::time::Micros;
 use crate::transform::TransformDescription;
 use crate::window::{Late, WindowSpec, Windows};
+
+pub use settings::{
+    CheckpointSettings, ControlSettings, EngineSettings, RestartSettings, STOP_TIMEOUT_DEFAULT, StateBackend,
+    StateSettings,
+};
+pub use store::{StoreAddress, StoreAddressError};
 
 /// A topology that was checked.
 #[derive(Clone, Debug)]
@@ -31,6 +41,14 @@ pub struct Plan {
     pub engine: EngineSettings,
     /// Where operators keep their state.
     pub state: StateSettings,
+    /// Where and how often checkpoints are written. `None`: the job keeps nothing.
+    pub checkpoint: Option<CheckpointSettings>,
+    /// What follows a failure; only with checkpoints.
+    pub restart: RestartSettings,
+    /// Where the job can be asked and told things. `None`: the topology does not say.
+    pub control: Option<ControlSettings>,
+    /// How long a stop may take.
+    pub stop_timeout: Micros,
     /// Why the output may differ between runs; empty for a reproducible topology.
     pub irreproducible: Vec<Irreproducible>,
 }
@@ -70,68 +88,6 @@ pub struct Irreproducible {
     pub reason: String,
 }
 
-/// Settings of the engine, each with its default.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineSettings {
-    /// Worker threads. `None`: one per core.
-    pub workers: Option<NonZeroUsize>,
-    /// Rows of a batch at most. Default 4096.
-    pub batch_rows: NonZeroUsize,
-    /// How long a record may wait for others of its batch. Default 1 ms.
-    pub batch_delay: Micros,
-    /// Bytes that a worker's source may have on the way. Default 16 MiB.
-    pub source_credit_bytes: u64,
-    /// A source tells its watermark at most once in so many batches. Default 64.
-    pub watermark_every: NonZeroUsize,
-    /// Fixed slices of the key space. Default 256.
-    pub key_groups: u16,
-}
-
-impl Default for EngineSettings {
-    fn default() -> Self {
-        let some = |n| NonZeroUsize::new(n).expect("a default is not zero");
-        Self {
-            workers: None,
-            batch_rows: some(4096),
-            batch_delay: Micros::from_millis(1),
-            source_credit_bytes: 16 << 20,
-            watermark_every: some(64),
-            key_groups: crate::key::KEY_GROUPS_DEFAULT,
-        }
-    }
-}
-
-/// Where operators keep their state while the job runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateSettings {
-    /// In memory, or on disk.
-    pub backend: StateBackend,
-    /// Bytes of memory for the state of all operators of all workers together, where it is on disk. Default 256 MiB.
-    pub memory_bytes: u64,
-    /// The folder for state on disk, absolute. `None`: a folder of its own under the system's folder for temporary files.
-    pub path: Option<PathBuf>,
-}
-
-impl Default for StateSettings {
-    fn default() -> Self {
-        Self {
-            backend: StateBackend::Memory,
-            memory_bytes: 256 << 20,
-            path: None,
-        }
-    }
-}
-
-/// What holds the state of operators.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StateBackend {
-    /// Memory: fast, and bounded by nothing but the machine.
-    #[default]
-    Memory,
-    /// An embedded store on disk, with a bounded part in memory.
-    Disk,
-}
-
 /// A stream: what a port gives, to any number of consumers.
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -160,6 +116,8 @@ pub struct Node {
     pub outputs: Vec<StreamIndex>,
     /// The stream of its dead letters ([`dead_letter_schema`]), where the topology names a sink for them.
     pub dead_letters: Option<StreamIndex>,
+    /// Earlier ids: kept state under one of them is this node's.
+    pub renamed_from: Vec<NodeId>,
     /// What it is.
     pub kind: NodeKind,
 }
@@ -753,6 +711,8 @@ pub struct SinkNode {
     pub order: SinkOrder,
     /// Whether what rows do is written too, in a first column `kind`. Otherwise the input is append-only.
     pub changelog: bool,
+    /// What it is to give: not more than its connector can. Without checkpoints always at least once.
+    pub delivery: Delivery,
 }
 
 /// In which order a sink writes.

@@ -55,12 +55,14 @@ impl Loader {
             inputs: Vec::new(),
             outputs: vec![StreamIndex(0)],
             dead_letters: None,
+            renamed_from: Vec::new(),
             kind: NodeKind::Source(Box::new(lookup.table.clone())),
         };
         let plan = Plan {
             nodes: vec![source],
             streams: vec![stream],
             state: StateSettings::default(),
+            checkpoint: None,
             ..plan.clone()
         };
         Self {

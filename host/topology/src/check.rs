@@ -3,6 +3,8 @@
 //! Nodes are taken in the order in which rows flow, so that each knows the columns of its inputs. A node with an error
 //! gives no columns, and what reads it is checked only as far as it can be without them: one mistake is told once.
 
+mod checkpoint;
+mod delivery;
 mod function;
 mod join;
 mod keys;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 
 use wasmill_connector_api::config::Folder;
 use wasmill_connector_api::registry::Registry;
+use wasmill_connector_api::source::Replay;
 use wasmill_core::diagnostic::Diagnostic;
 use wasmill_core::id::{NodeId, NodeIndex, StreamIndex};
 use wasmill_core::plan::{self, Irreproducible, Plan, Stream, dead_letter_schema};
@@ -70,6 +73,7 @@ pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Optio
         ports: BTreeMap::new(),
         targets: Vec::new(),
         read: Vec::new(),
+        replays: Vec::new(),
         unsteady: Vec::new(),
     };
     for &at in &wiring.order {
@@ -77,6 +81,8 @@ pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Optio
     }
     checker.overwritten();
     checker.unread();
+    let checkpoint = checker.running();
+    checker.delivery_without_checkpoints();
     if world.problems.any() {
         return None;
     }
@@ -87,13 +93,22 @@ pub(crate) fn check(topology: &Topology, name: &str, world: &World<'_>) -> Optio
         streams: std::mem::take(&mut checker.streams),
         engine: topology.engine.clone(),
         state: state(&topology.state, &checker.folder),
+        checkpoint,
+        restart: topology
+            .restart
+            .as_ref()
+            .map(|restart| restart.settings)
+            .unwrap_or_default(),
+        control: topology.control.clone(),
+        stop_timeout: topology.stop_timeout.unwrap_or(plan::STOP_TIMEOUT_DEFAULT),
         irreproducible: Vec::new(),
     };
     observe(&mut plan, world);
     projection::project(&mut plan);
     plan.irreproducible = reproducible::judge(&plan, std::mem::take(&mut checker.unsteady));
     checker.held_back(&plan);
-    Some(plan)
+    checker.delivery_of_inputs(&plan);
+    (!world.problems.any()).then_some(plan)
 }
 
 /// Of a topology that is looked at: makes the columns of what is looked at live, and asks for places.
@@ -129,6 +144,8 @@ struct Checker<'a> {
     targets: Vec<(String, String, usize)>,
     /// What sources read, with the connector, by their place in the specification.
     read: Vec<(String, Vec<String>, usize)>,
+    /// Whether what sources read can be read again, by their place in the specification.
+    replays: Vec<(usize, Replay)>,
     /// Sources that may read differently on each run, as their connectors say.
     unsteady: Vec<Irreproducible>,
 }
@@ -235,11 +252,13 @@ impl<'a> Checker<'a> {
                 dead_letters,
             },
         );
+        let renamed_from = self.topology.nodes[at].renamed_from.iter();
         self.nodes.push(plan::Node {
             id: id.clone(),
             inputs: planned.inputs,
             outputs,
             dead_letters,
+            renamed_from: renamed_from.map(|word| NodeId::new(word.text.as_str())).collect(),
             kind: planned.kind,
         });
     }

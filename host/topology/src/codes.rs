@@ -72,6 +72,9 @@ codes! {
     SAME_TARGET = "T0112", "two sinks write to the same place";
     /// A sink would write over what a source of the same topology reads, also by way of a link.
     OWN_SOURCE = "T0113", "a sink writes to what a source reads";
+    /// `renamed-from` names ids that a node had before, under which a checkpoint may hold its state. Each may be named once,
+    /// and is the id of no node of the topology.
+    RENAMED = "T0114", "an earlier id is not free";
 
     /// No connector of this name is in this binary.
     UNKNOWN_CONNECTOR = "T0201", "a connector does not exist";
@@ -147,6 +150,16 @@ codes! {
     TEST_ROW = "T0603", "a row of a test does not fit its columns";
     /// A file with rows of a test cannot be read, or holds records that do not fit the columns.
     TEST_FILE = "T0604", "a file of a test cannot be read";
+
+    /// What `delivery` asks of a sink takes checkpoints, a connector that can give it, and sources that can be read again;
+    /// effectively once also takes rows that have the same ids when they come again, so a reproducible topology.
+    DELIVERY = "T0701", "a delivery cannot be given";
+    /// The store of `[checkpoint]` is none that there is, or a source reads there, or a sink writes there.
+    STORE = "T0702", "a checkpoint store cannot be used";
+    /// A warning: there are checkpoints, and a source whose records cannot be read again after a failure.
+    LOSSY = "T0703", "a source's records can be lost";
+    /// An address that others reach needs a token: whoever reaches it could stop the job.
+    OPEN_CONTROL = "T0704", "the control address is open to everyone";
 }
 
 /// The page of all codes, in Markdown.

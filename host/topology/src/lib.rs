@@ -28,6 +28,7 @@ mod projection;
 mod reader;
 mod spec;
 mod substitute;
+mod unbuilt;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -134,7 +135,21 @@ pub fn document(
 /// Every problem that was found, errors and warnings, in the order of the file.
 pub fn plan(input: &Input<'_>, registry: &Registry, describer: &dyn Describer) -> Result<Checked, Vec<Diagnostic>> {
     let problems = Problems::default();
-    let plan = read(input, registry, describer, &problems);
+    let plan = read(input, registry, describer, unbuilt::refuse, &problems);
+    finish(plan, problems)
+}
+
+/// As [`plan`], with what the runtime cannot do yet.
+///
+/// # Errors
+/// As of [`plan`].
+pub fn plan_ahead(
+    input: &Input<'_>,
+    registry: &Registry,
+    describer: &dyn Describer,
+) -> Result<Checked, Vec<Diagnostic>> {
+    let problems = Problems::default();
+    let plan = read(input, registry, describer, |_, _| {}, &problems);
     finish(plan, problems)
 }
 
@@ -155,7 +170,13 @@ fn finish(plan: Option<Plan>, problems: Problems) -> Result<Checked, Vec<Diagnos
     }
 }
 
-fn read(input: &Input<'_>, registry: &Registry, describer: &dyn Describer, problems: &Problems) -> Option<Plan> {
+fn read(
+    input: &Input<'_>,
+    registry: &Registry,
+    describer: &dyn Describer,
+    refuse: impl FnOnce(&spec::Topology, &Problems),
+    problems: &Problems,
+) -> Option<Plan> {
     let mut document = document::parse(input.text, problems)?;
     let lookup = substitute::Lookup {
         environment: input.environment,
@@ -165,6 +186,7 @@ fn read(input: &Input<'_>, registry: &Registry, describer: &dyn Describer, probl
     overrides::apply(&mut document, input.overrides, problems);
     substitute::substitute(&mut document, &lookup, problems);
     let mut topology = spec::read(&document, problems);
+    refuse(&topology, problems);
     if input.workers.is_some() {
         topology.engine.workers = input.workers;
     }

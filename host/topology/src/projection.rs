@@ -13,6 +13,7 @@
 //! input; a window's results have places of their own.
 
 use wasmill_core::aggregate::Builtin;
+use wasmill_core::delivery::Delivery;
 use wasmill_core::plan::{
     AggregateFunction, AggregateNode, ContentNode, JoinColumn, JoinNode, KeyedNode, LATE_PORT, LookupNode, NodeKind,
     Plan, RowOrder, SinkOrder, Stream, TopNode, TransformNode, WindowNode,
@@ -62,7 +63,8 @@ pub(crate) fn project(plan: &mut Plan) {
                     NodeKind::Window(window) => of_window(window, stream, &outputs, node.dead_letters.is_some()),
                     NodeKind::Sink(sink) => Need {
                         live: marked(stream, sink.columns.iter().copied()),
-                        order: sink.order == SinkOrder::EventTime,
+                        // Its rows' ids are their places.
+                        order: sink.order == SinkOrder::EventTime || sink.delivery == Delivery::EffectivelyOnce,
                     },
                 };
                 need.order |= node.dead_letters.is_some();

@@ -1,7 +1,10 @@
 //! What a topology file says, key by key, before anyone asks whether the parts fit one another. One element a file.
 
 mod aggregate;
+mod checkpoint;
 mod column;
+mod control;
+mod delivery;
 mod engine;
 mod expression;
 mod format;
@@ -14,6 +17,7 @@ mod lookup;
 mod node;
 mod operator;
 mod plugin;
+mod restart;
 mod root;
 mod sink;
 mod small;
@@ -26,7 +30,9 @@ mod window;
 mod windows;
 
 pub(crate) use aggregate::{Aggregate, Function, PluginAggregate};
+pub(crate) use checkpoint::Checkpoint;
 pub(crate) use column::ColumnSpec;
+pub(crate) use delivery::DeliverySpec;
 pub(crate) use expression::{Argument, Expression};
 pub(crate) use format::FormatSpec;
 pub(crate) use input::Reference;

@@ -74,6 +74,7 @@ impl Checker<'_> {
             id_place: node.id_place.clone(),
             place: place.clone(),
             inputs: Vec::new(),
+            renamed_from: Vec::new(),
             has_input: false,
             dead_letter: None,
             sound: node.sound,

@@ -25,6 +25,7 @@ impl Checker<'_> {
         let described = self.describe_sink(node, sink);
         if let Some((_, description)) = &described {
             self.same_target(at, node, sink, description);
+            self.delivery_of_connector(at, sink, description.delivery);
         }
         let format_known = self.format_exists(sink);
         let Some(inputs) = inputs else {
@@ -92,6 +93,7 @@ impl Checker<'_> {
                 columns,
                 order: sink.order,
                 changelog: sink.changelog.is_some(),
+                delivery: self.delivery_of(sink),
             })),
         })
     }

@@ -67,6 +67,7 @@ impl Checker<'_> {
         };
         self.read
             .push((source.connector.text.clone(), description.reads.clone(), at));
+        self.replays.push((at, description.replay));
         if let (Some(reason), Some(id)) = (&description.irreproducible, &node.id) {
             self.unsteady.push(Irreproducible {
                 node: id.clone(),

@@ -44,6 +44,7 @@ pub(super) fn wire(topology: &Topology, needs_sink: bool, problems: &Problems) -
     let nodes = &topology.nodes;
     empty(topology, needs_sink, problems);
     let by_id = ids(nodes, problems);
+    renamed(nodes, &by_id, problems);
     let mut edges: Vec<(usize, usize)> = Vec::new();
     let mut reads = BTreeSet::new();
     for (reader, node) in nodes.iter().enumerate() {
@@ -112,6 +113,40 @@ fn ids(nodes: &[Node], problems: &Problems) -> BTreeMap<String, usize> {
         }
     }
     by_id
+}
+
+/// Refuses earlier ids that are not free: state under one would be that of two nodes.
+fn renamed(nodes: &[Node], by_id: &BTreeMap<String, usize>, problems: &Problems) {
+    let mut earlier: BTreeMap<&str, &Place> = BTreeMap::new();
+    for (at, node) in nodes.iter().enumerate() {
+        for word in &node.renamed_from {
+            let id = word.text.as_str();
+            let (message, other, what) = match (by_id.get(id), earlier.get(id)) {
+                (Some(&owner), _) if owner == at => {
+                    let message = format!("{} is named as an earlier id of its own", node.name);
+                    (message, &node.id_place, "this is its id")
+                }
+                (Some(&owner), _) => {
+                    let message = format!("`{id}` is no earlier id: a node of the topology has it");
+                    (message, &nodes[owner].id_place, "it is the id of this")
+                }
+                (None, Some(first)) => {
+                    let message = format!("`{id}` is named as an earlier id twice");
+                    (message, *first, "the first time")
+                }
+                (None, None) => {
+                    earlier.insert(id, &word.place);
+                    continue;
+                }
+            };
+            problems.push(
+                Diagnostic::error(codes::RENAMED, message)
+                    .at(&word.place, "named here")
+                    .at(other, what)
+                    .help("state that is kept under an id belongs to one node: leave it out here"),
+            );
+        }
+    }
 }
 
 fn unknown_input(nodes: &[Node], found: Option<usize>, id: &str, place: &Place, problems: &Problems) {

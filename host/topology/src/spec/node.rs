@@ -8,7 +8,7 @@ use crate::codes;
 use crate::document::Table;
 use crate::place::{Place, Word};
 use crate::problems::Problems;
-use crate::reader::{Reader, not_built};
+use crate::reader::Reader;
 
 /// The most characters of an id.
 const ID_CHARACTERS_MAX: usize = 64;
@@ -25,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) place: Place,
     /// What it reads.
     pub(crate) inputs: Vec<Reference>,
+    /// `renamed-from`: earlier ids.
+    pub(crate) renamed_from: Vec<Word>,
     /// Whether `input` stands in the file.
     pub(crate) has_input: bool,
     /// The sink for its dead letters.
@@ -80,6 +82,7 @@ pub(super) struct Head {
     pub(super) id: Option<NodeId>,
     pub(super) name: String,
     pub(super) id_place: Place,
+    renamed_from: Vec<Word>,
     errors_before: usize,
 }
 
@@ -98,6 +101,8 @@ impl Head {
             .as_ref()
             .map_or_else(|| table.place.clone(), |word| word.place.clone());
         let id = word.filter(|word| check_id(word, problems));
+        let mut renamed_from = reader.words("renamed-from").unwrap_or_default();
+        renamed_from.retain(|word| check_id(word, problems));
         Self {
             name: match &id {
                 Some(id) => format!("{kind} `{}`", id.text),
@@ -105,7 +110,15 @@ impl Head {
             },
             id: id.map(|id| NodeId::new(id.text)),
             id_place,
+            renamed_from,
             errors_before,
+        }
+    }
+
+    /// Tells who reads the rest of the table which keys a head has read.
+    pub(super) fn known_to(reader: &Reader<'_>) {
+        for key in ["id", "renamed-from"] {
+            reader.get(key);
         }
     }
 
@@ -123,6 +136,7 @@ impl Head {
             id_place: self.id_place,
             place: reader.place().clone(),
             inputs,
+            renamed_from: self.renamed_from,
             has_input: reader.get("input").is_some(),
             dead_letter,
             sound: reader.problems.errors() == self.errors_before,
@@ -161,21 +175,5 @@ fn proposal(id: &str) -> String {
     match plain.trim_matches(['-', '_']) {
         "" => "my-id".to_owned(),
         plain => plain.to_owned(),
-    }
-}
-
-/// `delivery`, at the root or at a sink: only what is built.
-pub(super) fn delivery(reader: &Reader<'_>) {
-    let choices = [
-        ("at-least-once", true),
-        ("effectively-once", false),
-        ("exactly-once", false),
-    ];
-    if let (Some(false), Some(item)) = (reader.choice("delivery", &choices), reader.get("delivery")) {
-        reader.problems.push(not_built(
-            "`delivery` other than at-least-once",
-            &item.place,
-            "write `delivery = \"at-least-once\"`, or leave the key out",
-        ));
     }
 }

@@ -24,7 +24,7 @@ const TYPES: [&str; 8] = [
 pub(super) fn read(table: &Table, problems: &Problems) -> Node {
     let head = Head::read(table, "operator", problems);
     let reader = Reader::new(table, head.name.clone(), problems);
-    reader.get("id");
+    Head::known_to(&reader);
     let word = reader.word("type");
     let has_plugin = table.entry("plugin").is_some();
     let name = match &word {

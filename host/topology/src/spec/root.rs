@@ -1,13 +1,17 @@
 //! The root of the file.
 
 use wasmill_core::key::KEY_GROUPS_DEFAULT;
-use wasmill_core::plan::EngineSettings;
+use wasmill_core::plan::{ControlSettings, EngineSettings};
+use wasmill_core::time::Micros;
 
-use super::node::{self, Node};
+use super::checkpoint::{self, Checkpoint};
+use super::delivery::{self, DeliverySpec};
+use super::node::Node;
+use super::restart::{self, Restart};
 use super::state::{self, State};
-use super::{engine, operator, sink, source};
+use super::{control, engine, operator, sink, source};
 use crate::document::{Item, Table, Value};
-use crate::place::Word;
+use crate::place::{Place, Word};
 use crate::problems::Problems;
 use crate::reader::Reader;
 
@@ -19,6 +23,18 @@ pub(crate) struct Topology {
     pub(crate) engine: EngineSettings,
     /// `[state]`.
     pub(crate) state: State,
+    /// `delivery`: that of sinks that do not say.
+    pub(crate) delivery: Option<DeliverySpec>,
+    /// `[checkpoint]`.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// `[restart]`.
+    pub(crate) restart: Option<Restart>,
+    /// `[control]`.
+    pub(crate) control: Option<ControlSettings>,
+    /// `stop-timeout`.
+    pub(crate) stop_timeout: Option<Micros>,
+    /// Where those of these stand that the file has, by key.
+    pub(crate) running: Vec<(&'static str, Place)>,
     /// `dead-letter`: where nodes that name none themselves send theirs.
     pub(crate) dead_letter: Option<Word>,
     /// Keys that the root does not know.
@@ -36,17 +52,18 @@ pub(crate) fn read(table: &Table, problems: &Problems) -> Topology {
     let mut engine = engine::read(&reader);
     engine.key_groups = key_groups.map_or(KEY_GROUPS_DEFAULT, |groups| groups as u16);
     let state = state::read(&reader);
-    node::delivery(&reader);
-    reader.not_built(
+    let delivery = delivery::read(&reader);
+    let checkpoint = checkpoint::read(&reader);
+    let restart = restart::read(&reader);
+    let control = control::read(&reader);
+    let stop_timeout = reader.duration_above_zero(
         "stop-timeout",
-        "leave the key out; a stop waits until everything is written",
+        "a stop writes a checkpoint, which takes some time; the default is \"30s\", and a second Ctrl-C stops at once",
     );
-    reader.not_built(
-        "checkpoint",
-        "leave the table out; the job then keeps nothing, and a start reads its sources from the beginning",
-    );
-    reader.not_built("restart", "leave the table out; a failure ends the run");
-    reader.not_built("control", "leave the table out; a run is stopped with Ctrl-C");
+    let running = ["checkpoint", "restart", "control", "stop-timeout"]
+        .into_iter()
+        .filter_map(|key| Some((key, reader.entry(key)?.place.clone())))
+        .collect();
     let mut nodes = Vec::new();
     nodes.extend(tables(&reader, "source").map(|table| source::read(table, problems)));
     nodes.extend(tables(&reader, "operator").map(|table| operator::read(table, problems)));
@@ -57,6 +74,12 @@ pub(crate) fn read(table: &Table, problems: &Problems) -> Topology {
         name,
         engine,
         state,
+        delivery,
+        checkpoint,
+        restart,
+        control,
+        stop_timeout,
+        running,
         dead_letter,
         unknown_keys,
         nodes,

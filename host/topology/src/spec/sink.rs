@@ -2,7 +2,8 @@
 
 use wasmill_core::plan::SinkOrder;
 
-use super::node::{Head, Kind, Node, delivery};
+use super::delivery::{self, DeliverySpec};
+use super::node::{Head, Kind, Node};
 use super::{FormatSpec, format, input, source};
 use crate::document::Table;
 use crate::place::Word;
@@ -22,13 +23,15 @@ pub(crate) struct Sink {
     pub(crate) order: SinkOrder,
     /// Whether a changelog's kinds are written, and where that is said.
     pub(crate) changelog: Option<Word>,
+    /// `delivery`; `None`: that of the root.
+    pub(crate) delivery: Option<DeliverySpec>,
 }
 
 /// Reads a sink.
 pub(super) fn read(table: &Table, problems: &Problems) -> Node {
     let head = Head::read(table, "sink", problems);
     let reader = Reader::new(table, head.name.clone(), problems);
-    reader.get("id");
+    Head::known_to(&reader);
     let inputs = input::read(&reader, "input");
     let connector = source::connector(&reader);
     let format = format::read(&reader);
@@ -46,7 +49,7 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
     );
     let changelog = mode(&reader);
     let dead_letter = reader.word("dead-letter");
-    delivery(&reader);
+    let delivery = delivery::read(&reader);
     for key in ["schema", "event-time", "watermark", "metadata", "on-invalid"] {
         reader.pointless(key, "only a source has it", "leave it out");
     }
@@ -61,6 +64,7 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
         columns,
         order: order.unwrap_or(SinkOrder::Arrival),
         changelog,
+        delivery,
     }));
     head.finish(&reader, inputs, kind, dead_letter)
 }

@@ -51,7 +51,7 @@ pub(crate) enum TimeSpec {
 pub(super) fn read(table: &Table, problems: &Problems) -> Node {
     let head = Head::read(table, "source", problems);
     let reader = Reader::new(table, head.name.clone(), problems);
-    reader.get("id");
+    Head::known_to(&reader);
     let connector = connector(&reader);
     let format = format::read(&reader);
     let errors = problems.errors();

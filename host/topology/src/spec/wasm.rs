@@ -78,10 +78,6 @@ pub(super) fn not_built(reader: &Reader<'_>) {
         "leave the key out; plugins have no access to anything outside",
     );
     reader.not_built(
-        "renamed-from",
-        "leave the key out; there is no kept state that an older id could name",
-    );
-    reader.not_built(
         "probation",
         "leave the key out; operators are not swapped while the stream runs",
     );

@@ -41,6 +41,19 @@ pub(crate) fn check(
         overrides,
         workers: None,
     };
+    wasmill_topology::plan_ahead(&input, &registry(), &Plugins)
+}
+
+/// As [`check`], without what the runtime cannot do yet.
+pub(crate) fn check_built(text: &str) -> Result<Checked, Vec<Diagnostic>> {
+    let input = Input {
+        text,
+        name: "topology",
+        folder: Path::new("/topology"),
+        environment: &|_| None,
+        overrides: &[],
+        workers: None,
+    };
     wasmill_topology::plan(&input, &registry(), &Plugins)
 }
 
@@ -49,8 +62,10 @@ pub(crate) fn registry() -> Registry {
     Registry::new()
         .source::<FileSource>()
         .source::<Generator>()
+        .source::<Queue>()
         .sink::<FileSink>()
         .sink::<Stdout>()
+        .sink::<Webhook>()
         .format::<csv::Csv>()
         .format::<json::Json>()
         .format::<text::Text>()
@@ -149,6 +164,42 @@ impl SourceConnector for Generator {
     }
 }
 
+/// Cannot be read again: hands a record out until it is acknowledged, or once.
+pub(crate) struct Queue;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueueConfig {
+    #[serde(default)]
+    acknowledged: bool,
+}
+
+impl SourceConnector for Queue {
+    const NAME: &'static str = "queue";
+    type Config = QueueConfig;
+
+    fn describe(config: &QueueConfig, _folder: &Folder) -> Result<SourceDescription, Vec<ConfigProblem>> {
+        Ok(SourceDescription {
+            yields: Yields::Bytes,
+            metadata: &[],
+            bounded: false,
+            one_partition: true,
+            replay: if config.acknowledged {
+                Replay::Acknowledged
+            } else {
+                Replay::Lossy
+            },
+            discover_every: Micros::SECOND,
+            irreproducible: None,
+            reads: Vec::new(),
+        })
+    }
+
+    fn open(_config: QueueConfig, _context: SourceContext) -> Result<Box<dyn Source>, Fault> {
+        Err(Fault::fatal(Domain::Internal, "scripted"))
+    }
+}
+
 /// Writes a file.
 pub(crate) struct FileSink;
 
@@ -211,6 +262,36 @@ impl SinkConnector for Stdout {
     }
 
     fn committer(_config: StdoutConfig, _context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
+        Err(Fault::fatal(Domain::Internal, "scripted"))
+    }
+}
+
+/// Sends each row with an id.
+pub(crate) struct Webhook;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookConfig {
+    url: String,
+}
+
+impl SinkConnector for Webhook {
+    const NAME: &'static str = "webhook";
+    type Config = WebhookConfig;
+
+    fn describe(config: &WebhookConfig, _folder: &Folder) -> Result<SinkDescription, Vec<ConfigProblem>> {
+        Ok(SinkDescription {
+            writers: Writers::PerWorker,
+            target: config.url.clone(),
+            delivery: Delivery::EffectivelyOnce,
+        })
+    }
+
+    fn open(_config: WebhookConfig, _context: SinkContext) -> Result<Box<dyn Sink>, Fault> {
+        Err(Fault::fatal(Domain::Internal, "scripted"))
+    }
+
+    fn committer(_config: WebhookConfig, _context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
         Err(Fault::fatal(Domain::Internal, "scripted"))
     }
 }

@@ -9,12 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use wasmill_core::delivery::Delivery;
 use wasmill_core::fault::Fault;
 use wasmill_core::id::{Epoch, Generation, Lineage, NodeId, WorkerIndex};
 use wasmill_core::time::{Micros, Timestamp};
 
 use crate::manifest::{
-    Delivery, FileSummary, ManifestKind, Merged, Prepared, SinkCut, SourceCut, State, Statistics, TopologyFacts,
+    FileSummary, ManifestKind, Merged, Prepared, SinkCut, SourceCut, State, Statistics, TopologyFacts,
 };
 use crate::{Body, Manifest};
 

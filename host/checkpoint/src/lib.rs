@@ -4,7 +4,7 @@
 //! new life of a job begins with, [`compaction`] which files are merged, [`retention`] which may go. [`store`] is where
 //! bytes are; [`chain`] is the list of links in it that decides who may write and what exists; [`snapshot`] is the
 //! format of state on disk, [`manifest`] what one epoch consists of, [`savepoint`] a manifest with all that it needs
-//! in one folder, [`origin`] what a lineage takes over from either. FORMAT.md in the crate's folder has the bytes; ADR 0015 the reasons.
+//! in one folder, [`origin`] what a lineage takes over from either. [`inspect`] looks at the files. FORMAT.md in the crate's folder has the bytes; ADR 0015 the reasons.
 //!
 //! There is no clock, no randomness and no engine here: times and names of writers are arguments.
 
@@ -14,6 +14,7 @@ pub mod compaction;
 pub mod coordinator;
 pub mod envelope;
 pub mod error;
+pub mod inspect;
 pub mod layout;
 pub mod link;
 pub mod manifest;

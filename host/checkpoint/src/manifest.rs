@@ -9,6 +9,7 @@ mod state;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wasmill_core::delivery::Delivery;
 use wasmill_core::id::{Epoch, Generation, Lineage, NodeId, PartitionName};
 use wasmill_core::time::Timestamp;
 
@@ -62,6 +63,14 @@ impl Manifest {
                     .is_some_and(|prepared| prepared.iter().any(|prepared| !prepared.bytes.is_empty()))
         });
         committed || self.sources.values().any(|source| source.acknowledged)
+    }
+
+    /// What a sink's writers have prepared in this epoch, by writer. Nothing in the manifest that a lineage was opened
+    /// with.
+    pub fn prepared(&self, sink: &NodeId) -> &[Prepared] {
+        let cut = self.sinks.get(sink);
+        cut.and_then(|cut| cut.pending.get(&self.epoch))
+            .map_or(&[], |prepared| prepared)
     }
 
     /// The greatest event time of all partitions: where in the past this manifest is.
@@ -168,18 +177,6 @@ pub struct SinkCut {
     pub delivery: Delivery,
     /// The epochs whose commit was not confirmed when this manifest was made, its own last.
     pub pending: BTreeMap<Epoch, Vec<Prepared>>,
-}
-
-/// What a sink guarantees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Delivery {
-    /// Output is there before the manifest, and is repeated after a failure.
-    AtLeastOnce,
-    /// Repeated output is told by its id.
-    EffectivelyOnce,
-    /// Output is committed after the manifest, once.
-    ExactlyOnce,
 }
 
 /// What a writer has prepared in an epoch.

@@ -45,12 +45,14 @@ pub(crate) fn row(item: &DeriveInput) -> Result<TokenStream> {
     );
     let differs = each(&|ident, ty, at| {
         quote_spanned! {ty.span()=>
-            columns[#at] = !<#ty as #kept>::is(&self.#ident, #sdk::View::get(&views.#at, row));
+            columns |= ::std::primitive::u64::from(!<#ty as #kept>::is(&self.#ident, #sdk::View::get(&views.#at, row)))
+                << #sdk::__private::kept::bit_of(#at);
         }
     });
     let same = each(&|ident, ty, _| quote_spanned!(ty.span()=> <#ty as #kept>::same(&self.#ident, &other.#ident)));
     let store =
         each(&|ident, ty, at| quote_spanned!(ty.span()=> <#ty as #kept>::store(&self.#ident, &mut builders.#at);));
+    let reserve = each(&|_, _, at| quote!(#sdk::__private::kept::reserve(&mut builders.#at, &views.#at, rows);));
     let finish = each(&|_, _, at| quote!(#sdk::__private::output::Builder::finish(builders.#at)));
     let scalars = each(&|ident, ty, _| quote_spanned!(ty.span()=> <#ty as #kept>::scalar(&self.#ident)));
     Ok(quote! {
@@ -75,9 +77,10 @@ pub(crate) fn row(item: &DeriveInput) -> Result<TokenStream> {
             }
 
             #[inline]
-            fn differs(&self, views: &Self::Views<'_>, row: usize, columns: &mut [bool]) -> bool {
+            fn differs(&self, views: &Self::Views<'_>, row: usize) -> u64 {
+                let mut columns = 0;
                 #(#differs)*
-                columns.contains(&true)
+                columns
             }
 
             #[inline]
@@ -88,6 +91,10 @@ pub(crate) fn row(item: &DeriveInput) -> Result<TokenStream> {
             #[inline]
             fn store(&self, builders: &mut Self::Builders) {
                 #(#store)*
+            }
+
+            fn reserve(builders: &mut Self::Builders, views: &Self::Views<'_>, rows: usize) {
+                #(#reserve)*
             }
 
             fn finish(builders: Self::Builders) -> ::std::vec::Vec<#sdk::__private::output::Column> {

@@ -152,6 +152,12 @@ pub trait View<'a>: Copy {
     ///
     /// When there is no such row.
     fn get(&self, row: usize) -> Self::Value;
+
+    /// How many bytes the values take together, where they differ in that.
+    #[doc(hidden)]
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 macro_rules! plain_view {
@@ -339,6 +345,10 @@ impl<'a> View<'a> for Text<'a> {
     fn get(&self, row: usize) -> &'a str {
         Text::get(self, row)
     }
+
+    fn bytes(&self) -> usize {
+        self.text.len()
+    }
 }
 
 /// A view of a `json` column: as [`Text`], with [`Json`] values.
@@ -364,6 +374,10 @@ impl<'a> View<'a> for JsonText<'a> {
     #[inline]
     fn get(&self, row: usize) -> Json<&'a str> {
         Json(self.0.get(row))
+    }
+
+    fn bytes(&self) -> usize {
+        View::bytes(&self.0)
     }
 }
 
@@ -409,6 +423,10 @@ impl<'a> View<'a> for Bytes<'a> {
     #[inline]
     fn get(&self, row: usize) -> &'a [u8] {
         Bytes::get(self, row)
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.len()
     }
 }
 
@@ -502,5 +520,9 @@ impl<'a, V: View<'a>> View<'a> for Nullable<'a, V> {
     #[inline]
     fn get(&self, row: usize) -> Option<V::Value> {
         Nullable::get(self, row)
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.bytes()
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     bindings::types as wit,
     column::View,
     input::InputValue,
-    output::OutputValue,
+    output::{Builder, OutputValue},
     types::{Json, Timestamp},
 };
 
@@ -237,6 +237,18 @@ pub type ReadView<'a, T> = <<T as KeptValue>::Read<'a> as InputValue<'a>>::View;
 #[inline]
 pub fn read<T: KeptValue>(view: &ReadView<'_, T>, row: usize) -> T {
     T::own(view.get(row))
+}
+
+/// The bit that stands for a column in what a row of state differs in; those beyond the last share it.
+#[must_use]
+pub const fn bit_of(column: usize) -> u32 {
+    if column < 63 { column as u32 } else { 63 }
+}
+
+/// Makes room for so many rows, about as large as those of the view.
+pub fn reserve<'a>(builder: &mut impl Builder, view: &impl View<'a>, rows: usize) {
+    builder.reserve_bytes(view.bytes());
+    builder.reserve(rows);
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ pub mod __private {
     }
 
     pub mod kept {
-        pub use crate::kept::{ReadView, read};
+        pub use crate::kept::{ReadView, bit_of, read, reserve};
     }
 
     pub mod keyed {

@@ -13,6 +13,11 @@ use crate::{
 pub trait Builder: Default {
     /// Makes room for so many more rows.
     fn reserve(&mut self, rows: usize);
+    /// Makes room for values of so many bytes together, where they differ in that.
+    #[doc(hidden)]
+    fn reserve_bytes(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
     /// Adds what stands for a null.
     fn push_default(&mut self);
     #[doc(hidden)]
@@ -98,6 +103,10 @@ impl Builder for VariableBuilder {
         self.data.reserve(rows * 8);
     }
 
+    fn reserve_bytes(&mut self, bytes: usize) {
+        self.data.reserve(bytes);
+    }
+
     fn push_default(&mut self) {
         self.push(&[]);
     }
@@ -144,6 +153,10 @@ impl<B: Builder> NullableBuilder<B> {
 impl<B: Builder> Builder for NullableBuilder<B> {
     fn reserve(&mut self, rows: usize) {
         self.values.reserve(rows);
+    }
+
+    fn reserve_bytes(&mut self, bytes: usize) {
+        self.values.reserve_bytes(bytes);
     }
 
     fn push_default(&mut self) {

@@ -177,11 +177,12 @@ impl<T: KeyedOperator> Opened<T> {
         let mut rejects = Rejects::none();
         let mut changes = Changes::default();
         let until = sequence.until()?;
-        for (number, &until) in (0_u32..).zip(until) {
+        let stretches = events.offsets.array_windows::<2>();
+        for ((number, &until), &[start, end]) in (0_u32..).zip(until).zip(stretches) {
             let key = <T::Key<'_> as Key<'_>>::read(&key_views, number as usize);
             state.enter(&loaded, number);
             run.cx.begin_key(until);
-            for event in events.of(number as usize)? {
+            for event in start as usize..end as usize {
                 let (source, index) = events.get(event);
                 if source == TIMER {
                     let (time, id) = timers.get(index)?;
@@ -210,7 +211,12 @@ impl<T: KeyedOperator> Opened<T> {
                     };
                     let time = time.as_micros();
                     run.fire_before(number, &key, &mut state, |due| due.0 <= time);
-                    run.cx.at(event as u32, time, time, kind(&kinds[input], index)?);
+                    let kind = if T::CHANGELOG {
+                        kind(&kinds[input], index)?
+                    } else {
+                        Kind::Insert
+                    };
+                    run.cx.at(event as u32, time, time, kind);
                     let row = <T::Input<'_> as Inputs<'_>>::read(&input_views, input, index);
                     if let Err(reject) = run.operator.row(&key, &mut state, row, &mut run.cx) {
                         rejects.add(event as u32, reject);
@@ -349,6 +355,9 @@ impl Sequence {
             source: &self.source,
             index,
         };
+        if !offsets.is_sorted() {
+            return Err(misfit("offsets"));
+        }
         if self.source.len() == index.len() && (index.is_empty() || index.len() == events.len()) {
             Ok(events)
         } else {
@@ -383,15 +392,6 @@ struct Events<'a> {
 impl Events<'_> {
     fn len(&self) -> usize {
         self.offsets.last().map_or(0, |last| *last as usize)
-    }
-
-    fn of(&self, key: usize) -> Result<std::ops::Range<usize>, Failure> {
-        let (start, end) = (self.offsets[key] as usize, self.offsets[key + 1] as usize);
-        if start <= end && end <= self.len() {
-            Ok(start..end)
-        } else {
-            Err(misfit("offsets"))
-        }
     }
 
     /// Where an event is from, and its place there.

@@ -5,7 +5,7 @@ use crate::{
     bindings::types as wit,
     column::RawBatch,
     fault::Failure,
-    kept::{KeptValue, ReadView, read},
+    kept::{self, KeptValue, ReadView, read},
     output::{Builder, OutputValue},
     types::ColumnSpec,
 };
@@ -48,12 +48,15 @@ pub trait StateRow: Default + 'static {
     fn views(batch: &RawBatch, at: usize) -> Result<Self::Views<'_>, Failure>;
     /// Takes the values of one row.
     fn load(&mut self, views: &Self::Views<'_>, row: usize);
-    /// Sets for each column whether it has another value than the row; whether one has.
-    fn differs(&self, views: &Self::Views<'_>, row: usize, columns: &mut [bool]) -> bool;
+    /// The columns that have another value than the row, a bit each.
+    fn differs(&self, views: &Self::Views<'_>, row: usize) -> u64;
     /// Whether all values are the same, bit by bit.
     fn same(&self, other: &Self) -> bool;
     /// Adds the values to their columns.
     fn store(&self, builders: &mut Self::Builders);
+    /// Makes room for so many rows, about as large as those of the views.
+    #[doc(hidden)]
+    fn reserve(builders: &mut Self::Builders, views: &Self::Views<'_>, rows: usize);
     #[doc(hidden)]
     fn finish(builders: Self::Builders) -> Vec<wit::Column>;
     #[doc(hidden)]
@@ -80,9 +83,8 @@ impl<T: KeptValue> StateRow for T {
     }
 
     #[inline]
-    fn differs(&self, views: &Self::Views<'_>, row: usize, columns: &mut [bool]) -> bool {
-        columns[0] = !self.is(crate::column::View::get(views, row));
-        columns[0]
+    fn differs(&self, views: &Self::Views<'_>, row: usize) -> u64 {
+        u64::from(!self.is(crate::column::View::get(views, row)))
     }
 
     #[inline]
@@ -93,6 +95,10 @@ impl<T: KeptValue> StateRow for T {
     #[inline]
     fn store(&self, builders: &mut Self::Builders) {
         KeptValue::store(self, builders);
+    }
+
+    fn reserve(builders: &mut Self::Builders, views: &Self::Views<'_>, rows: usize) {
+        kept::reserve(builders, views, rows);
     }
 
     fn finish(builders: Self::Builders) -> Vec<wit::Column> {
@@ -116,8 +122,8 @@ impl StateRow for () {
 
     fn load(&mut self, (): &(), _row: usize) {}
 
-    fn differs(&self, (): &(), _row: usize, _columns: &mut [bool]) -> bool {
-        false
+    fn differs(&self, (): &(), _row: usize) -> u64 {
+        0
     }
 
     fn same(&self, (): &()) -> bool {
@@ -125,6 +131,8 @@ impl StateRow for () {
     }
 
     fn store(&self, (): &mut ()) {}
+
+    fn reserve((): &mut (), (): &(), _rows: usize) {}
 
     fn finish((): ()) -> Vec<wit::Column> {
         Vec::new()
@@ -157,9 +165,8 @@ macro_rules! tuple {
             }
 
             #[inline]
-            fn differs(&self, views: &Self::Views<'_>, row: usize, columns: &mut [bool]) -> bool {
-                $(columns[$at] = !self.$at.is(crate::column::View::get(&views.$at, row));)+
-                columns.contains(&true)
+            fn differs(&self, views: &Self::Views<'_>, row: usize) -> u64 {
+                $(u64::from(!self.$at.is(crate::column::View::get(&views.$at, row))) << $at)|+
             }
 
             #[inline]
@@ -170,6 +177,10 @@ macro_rules! tuple {
             #[inline]
             fn store(&self, builders: &mut Self::Builders) {
                 $(KeptValue::store(&self.$at, &mut builders.$at);)+
+            }
+
+            fn reserve(builders: &mut Self::Builders, views: &Self::Views<'_>, rows: usize) {
+                $(kept::reserve(&mut builders.$at, &views.$at, rows);)+
             }
 
             fn finish(builders: Self::Builders) -> Vec<wit::Column> {

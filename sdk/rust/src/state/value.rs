@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Effects, Given, StateRow, StateTable, TableDescription, fields};
-use crate::{bindings::state_types as wit, buffer, fault::Failure};
+use crate::{bindings::state_types as wit, buffer, fault::Failure, kept::bit_of};
 
 /// The rows of a value table in one call, and what changes in them.
 pub struct ValueCall<'a, R: StateRow> {
@@ -11,13 +11,57 @@ pub struct ValueCall<'a, R: StateRow> {
     keys: usize,
     views: R::Views<'a>,
     initial: R,
-    /// Which columns of the key at hand differ.
-    differing: Vec<bool>,
     /// Which columns differ for some key that is updated.
-    changed: Vec<bool>,
-    updated: Vec<u8>,
+    changed: u64,
+    updated: Numbers,
     builders: R::Builders,
-    cleared: Vec<u8>,
+    cleared: Numbers,
+}
+
+/// Keys in their order; no list is made as long as they are the first ones.
+#[derive(Default)]
+struct Numbers {
+    count: u32,
+    listed: Option<Vec<u8>>,
+}
+
+impl Numbers {
+    #[inline]
+    fn push(&mut self, key: u32) {
+        if key != self.count || self.listed.is_some() {
+            self.list(key);
+        }
+        self.count += 1;
+    }
+
+    #[cold]
+    fn start(&self) -> Vec<u8> {
+        let mut listed = Vec::new();
+        (0..self.count).for_each(|key| buffer::push(&mut listed, key));
+        listed
+    }
+
+    fn list(&mut self, key: u32) {
+        if self.listed.is_none() {
+            self.listed = Some(self.start());
+        }
+        if let Some(listed) = &mut self.listed {
+            buffer::push(listed, key);
+        }
+    }
+
+    /// Those of a call of so many keys.
+    fn into_wit(self, keys: usize) -> wit::Keys {
+        if self.count as usize == keys {
+            return wit::Keys::All;
+        }
+        wit::Keys::Some(self.listed.unwrap_or_else(|| {
+            let listed = 0..self.count;
+            buffer::filled(listed.len(), |numbers: &mut [u32]| {
+                numbers.iter_mut().zip(listed).for_each(|(number, key)| *number = key);
+            })
+        }))
+    }
 }
 
 impl<R: StateRow> fmt::Debug for ValueCall<'_, R> {
@@ -26,16 +70,6 @@ impl<R: StateRow> fmt::Debug for ValueCall<'_, R> {
             .field("table", &self.table)
             .field("keys", &self.keys)
             .finish_non_exhaustive()
-    }
-}
-
-impl<R: StateRow> ValueCall<'_, R> {
-    fn keys(&self, numbers: Vec<u8>) -> wit::Keys {
-        if numbers.len() == self.keys * size_of::<u32>() {
-            wit::Keys::All
-        } else {
-            wit::Keys::Some(numbers)
-        }
     }
 }
 
@@ -68,11 +102,10 @@ impl<R: StateRow> StateTable for R {
             keys: batch.rows(),
             views: R::views(batch, 0)?,
             initial: R::default(),
-            differing: vec![false; R::COLUMNS.len()],
-            changed: vec![false; R::COLUMNS.len()],
-            updated: Vec::new(),
+            changed: 0,
+            updated: Numbers::default(),
             builders: R::Builders::default(),
-            cleared: Vec::new(),
+            cleared: Numbers::default(),
         }))
     }
 
@@ -86,43 +119,39 @@ impl<R: StateRow> StateTable for R {
     #[inline]
     fn leave(&mut self, loaded: &mut Self::Loaded<'_>, key: u32) {
         let Some(call) = loaded else { return };
-        if !self.differs(&call.views, key as usize, &mut call.differing) {
+        let differing = self.differs(&call.views, key as usize);
+        if differing == 0 {
             return;
         }
         if self.same(&call.initial) {
-            buffer::push(&mut call.cleared, key);
+            call.cleared.push(key);
             return;
         }
-        if call.updated.is_empty() {
-            call.updated.reserve((call.keys - key as usize) * size_of::<u32>());
+        if call.updated.count == 0 {
+            R::reserve(&mut call.builders, &call.views, call.keys - key as usize);
         }
-        buffer::push(&mut call.updated, key);
+        call.updated.push(key);
         self.store(&mut call.builders);
-        for (changed, differs) in call.changed.iter_mut().zip(&call.differing) {
-            *changed |= differs;
-        }
+        call.changed |= differing;
     }
 
     fn end(&mut self, loaded: Self::Loaded<'_>, effects: &mut Effects) {
-        let Some(mut call) = loaded else { return };
-        let cleared = std::mem::take(&mut call.cleared);
-        if !cleared.is_empty() {
+        let Some(call) = loaded else { return };
+        if call.cleared.count > 0 {
             effects.clears.push(wit::Clear {
                 table: call.table,
-                keys: call.keys(cleared),
+                keys: call.cleared.into_wit(call.keys),
             });
         }
-        let updated = std::mem::take(&mut call.updated);
-        if updated.is_empty() {
+        if call.updated.count == 0 {
             return;
         }
-        let keys = call.keys(updated);
-        let columns = (0..).zip(R::finish(call.builders)).zip(call.changed);
+        let columns = (0..).zip(R::finish(call.builders));
         effects.updates.push(wit::Update {
             table: call.table,
-            keys,
+            keys: call.updated.into_wit(call.keys),
             columns: columns
-                .filter_map(|(column, changed)| changed.then_some(column))
+                .filter(|(column, _)| call.changed >> bit_of(*column as usize) & 1 == 1)
                 .collect(),
         });
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the input of the topologies `windows`, `joins`, `rows` and `contents`: small partitions with rows out of order,
+"""Makes the input of the topologies `windows`, `joins`, `rows`, `contents` and `keyed`: small partitions with rows out of order,
 rows that are late, equal times, nulls, and keys of text and numbers. The same files on each run.
 
 Usage: python3 inputs.py
@@ -97,8 +97,23 @@ def contents():
         write(f"contents/input/p{number}.csv", ["at", "room", "floor", "value", "note"], found)
 
 
+def keyed():
+    for name, seed, rows in [("readings-1", 51, 60), ("readings-2", 52, 60), ("limits-1", 53, 14), ("limits-2", 54, 9)]:
+        draw = random.Random(seed)
+        found = []
+        for time in times(draw, instant("1969-12-31T18:00"), 10 * 60, rows, 6, 0.1, 80):
+            room = maybe(draw, 0.15, draw.choice(TEXTS))
+            if name.startswith("limits"):
+                found.append((time, room, maybe(draw, 0.2, draw.randint(0, 30))))
+            else:
+                found.append((time, maybe(draw, 0.25, draw.choice(TEXTS)), maybe(draw, 0.2, draw.randint(-9, 40)), room))
+        header = ["at", "room", "limit"] if name.startswith("limits") else ["at", "note", "value", "room"]
+        write(f"keyed/input/{name}.csv", header, found)
+
+
 if __name__ == "__main__":
     windows()
     joins()
     rows()
     contents()
+    keyed()

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::sandbox::{Sandbox, repository};
 
-const TOPOLOGIES: [&str; 12] = [
+const TOPOLOGIES: [&str; 13] = [
     "examples/01-flights",
     "examples/02-sessions",
     "examples/03-weather",
@@ -16,6 +16,7 @@ const TOPOLOGIES: [&str; 12] = [
     "tests/topologies/contents",
     "tests/topologies/incident",
     "tests/topologies/joins",
+    "tests/topologies/keyed",
     "tests/topologies/late",
     "tests/topologies/partitions",
     "tests/topologies/rows",
@@ -146,6 +147,11 @@ fn unions_splits_tops_and_lookups_are_the_same_on_every_run() {
 #[test]
 fn plugins_over_windows_and_with_timers_are_the_same_on_every_run() {
     check("tests/topologies/contents");
+}
+
+#[test]
+fn a_plugin_with_two_inputs_and_state_that_is_forgotten_is_the_same_on_every_run() {
+    check("tests/topologies/keyed");
 }
 
 #[test]

@@ -77,11 +77,12 @@ impl Sandbox {
 }
 
 /// The plugins that topologies with expected output name.
-const SHIPPED: [&str; 9] = [
+const SHIPPED: [&str; 10] = [
     "alert",
     "delay-class",
     "delay-score",
     "gaps",
+    "limits",
     "median",
     "robust-score",
     "severity",

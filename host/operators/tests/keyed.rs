@@ -1,5 +1,7 @@
 //! The keyed operator against the oracle, and its rules by name.
 
+#[path = "keyed/columns.rs"]
+mod columns;
 #[path = "keyed/examples.rs"]
 mod examples;
 #[path = "keyed/faults.rs"]

@@ -111,6 +111,14 @@ pub(crate) fn take_count(from: &mut &[u8]) -> Result<u64, Fault> {
     }
 }
 
+/// Reads a count of 32 bits.
+///
+/// # Errors
+/// There is none, or it is greater.
+pub(crate) fn take_small(from: &mut &[u8]) -> Result<u32, Fault> {
+    u32::try_from(take_unsigned(from)?).map_err(|_| damaged("a count is too great"))
+}
+
 /// Reads how many things follow, each of at least a byte.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ mod calls;
 mod cells;
 mod count;
 mod filling;
+mod parts;
 mod results;
 mod rows;
 mod session;
@@ -215,6 +216,11 @@ impl KeyWindow {
     /// About how many bytes its state takes, in memory and on disk together.
     pub fn size_bytes(&self) -> u64 {
         self.base.store.size_bytes()
+    }
+
+    /// How many bytes of keys and values it has written to its store so far.
+    pub fn written_bytes(&self) -> u64 {
+        self.base.store.written_bytes()
     }
 
     /// Whether it remembers nothing.

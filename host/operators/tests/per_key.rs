@@ -10,6 +10,8 @@ mod contents;
 mod early;
 #[path = "per_key/examples.rs"]
 mod examples;
+#[path = "per_key/growth.rs"]
+mod growth;
 #[path = "per_key/guests.rs"]
 mod guests;
 #[path = "per_key/harness.rs"]

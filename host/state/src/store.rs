@@ -11,12 +11,16 @@ use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmill_core::fault::Fault;
+use wasmill_core::fault::{Domain, Fault};
 
 use crate::changes::Changes;
 use crate::stores::Scratch;
 use disk::Disk;
 use memory::Memory;
+
+/// The key and the value of an entry have at most so many bytes together: 1 GiB. Both backends keep a copy or two of what
+/// is written, and none counts an entry's bytes in more than 32 bits.
+pub const ENTRY_BYTES_MAX: u64 = 1 << 30;
 
 /// One subtask's entries.
 ///
@@ -49,6 +53,7 @@ pub struct Store {
     resident_bytes: Option<u64>,
     /// The keys that changed since they were asked for last, where somebody asks.
     changes: Option<Changes>,
+    written_bytes: u64,
     /// Dropped last.
     #[expect(dead_code, reason = "it is held, not read: the folder stays this job's")]
     scratch: Option<Arc<Scratch>>,
@@ -90,6 +95,7 @@ impl Store {
             backend: Backend::Memory(Memory::default()),
             resident_bytes: None,
             changes: None,
+            written_bytes: 0,
             scratch: None,
         }
     }
@@ -104,6 +110,7 @@ impl Store {
             backend: Backend::Disk(Box::new(Disk::open(folder, memory_bytes)?)),
             resident_bytes: Some(memory_bytes),
             changes: None,
+            written_bytes: 0,
             scratch: None,
         })
     }
@@ -166,12 +173,17 @@ impl Store {
     /// Sets the value at `key`, whether there was one or not.
     ///
     /// # Errors
-    /// The disk cannot be written.
+    /// The disk cannot be written, or key and value together have more than [`ENTRY_BYTES_MAX`].
     #[inline]
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         if let Some(changes) = &mut self.changes {
             changes.note(key);
         }
+        let bytes = key.len() as u64 + value.len() as u64;
+        if bytes > ENTRY_BYTES_MAX {
+            return Err(too_large(bytes));
+        }
+        self.written_bytes += bytes;
         match &mut self.backend {
             Backend::Memory(memory) => {
                 memory.put(key, value);
@@ -293,6 +305,11 @@ impl Store {
         Ok(self.first(Span::All, Direction::Forwards)?.is_none())
     }
 
+    /// How many bytes of keys and values were put so far, whatever became of them.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
     /// About how many bytes the store takes, in memory and on disk together.
     pub fn size_bytes(&self) -> u64 {
         match &self.backend {
@@ -300,6 +317,14 @@ impl Store {
             Backend::Disk(disk) => disk.size_bytes(),
         }
     }
+}
+
+#[cold]
+fn too_large(bytes: u64) -> Fault {
+    let message = format!(
+        "an entry of state has {bytes} bytes, and {ENTRY_BYTES_MAX} are the most that one may have: keep less in one window or one value"
+    );
+    Fault::fatal(Domain::User, message)
 }
 
 /// Bounds that do not cross each other.

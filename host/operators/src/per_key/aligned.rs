@@ -533,7 +533,7 @@ impl AlignedWindows {
             before: Some(before),
             stay: true,
         };
-        filling.fire(firing, &[], content, base, out)
+        filling.fire(firing, None, content, base, out)
     }
 
     /// Takes an entry that was saved: `entry` begins with its table.

@@ -187,16 +187,31 @@ impl Aggregates {
         Ok(())
     }
 
+    /// Adds cells as bytes, which are later, to a group; where it `is_empty`, they take its place.
+    pub(crate) fn take_in(
+        &mut self,
+        cells: &mut Cells,
+        group: u32,
+        is_empty: bool,
+        mut bytes: &[u8],
+    ) -> Result<(), Fault> {
+        if is_empty {
+            return self.decode(cells, group, &mut bytes);
+        }
+        let mut later = self.cells();
+        self.grow(&mut later, 1);
+        self.decode(&mut later, 0, &mut bytes)?;
+        self.merge(cells, group, &later, 0)
+    }
+
     /// Two groups as bytes put together, the earlier one first.
     pub(crate) fn merge_bytes(&mut self, earlier: &[u8], later: &[u8]) -> Result<Vec<u8>, Fault> {
-        let (mut own, mut other) = (self.cells(), self.cells());
-        for (cells, mut bytes) in [(&mut own, earlier), (&mut other, later)] {
-            self.grow(cells, 1);
-            self.decode(cells, 0, &mut bytes)?;
-        }
-        self.merge(&mut own, 0, &other, 0)?;
+        let mut cells = self.cells();
+        self.grow(&mut cells, 1);
+        self.take_in(&mut cells, 0, true, earlier)?;
+        self.take_in(&mut cells, 0, false, later)?;
         let mut out = Vec::new();
-        self.encode(&own, 0, &mut out);
+        self.encode(&cells, 0, &mut out);
         Ok(out)
     }
 

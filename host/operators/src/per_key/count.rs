@@ -20,12 +20,13 @@ use wasmill_core::plan::Stream;
 use wasmill_state::Direction;
 
 use super::base::{Base, BatchKeys};
-use super::cells::Aggregates;
+use super::cells::{Aggregates, Cells};
 use super::filling::Filling;
+use super::parts::{Names, Parts, Whole};
 use super::results::{Content, Firing, Results};
 use super::rows::{Opened, Range, head};
 use super::timers::read_time;
-use crate::codec::{damaged, put_bytes, put_count, put_signed, take_bytes, take_count, take_int64};
+use crate::codec::{damaged, put_count, put_signed, take_count, take_int64, take_small};
 use crate::waiting::{self, SliceBounds, Waiting, WaitingPlan};
 
 /// The table of what is known of a key.
@@ -36,6 +37,8 @@ const ROWS: u8 = 2;
 const PANES: u8 = 3;
 /// The table of waiting rows.
 const WAITING: u8 = 4;
+/// The table of parts.
+const PARTS: u8 = 5;
 /// Bytes of rows that are taken at once.
 const SLICE_BYTES: usize = 4 << 20;
 
@@ -65,13 +68,15 @@ struct Tally {
     /// The time of the pane's first row.
     first: i64,
     /// The cells of the pane; empty where it has no row.
-    pane: Vec<u8>,
+    pane: Parts,
     /// Panes before it.
     panes: u64,
     /// Panes before this one have the aggregates of those after them.
     flipped: u64,
     /// The aggregate of the panes from there on; empty where there is none.
-    back: Vec<u8>,
+    back: Parts,
+    /// What parts are called.
+    names: Names,
     /// The time of the first row of a window that grows.
     start: i64,
     /// Results of a window that grows.
@@ -101,13 +106,14 @@ struct Open {
 
 impl Tally {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(32 + self.pane.len() + self.back.len());
+        let mut out = Vec::new();
         put_count(self.position, &mut out);
         put_signed(self.first.into(), &mut out);
-        put_bytes(&self.pane, &mut out);
+        self.pane.encode(&mut out);
         put_count(self.panes, &mut out);
         put_count(self.flipped, &mut out);
-        put_bytes(&self.back, &mut out);
+        self.back.encode(&mut out);
+        self.names.encode(&mut out);
         put_signed(self.start.into(), &mut out);
         put_count(self.results.into(), &mut out);
         put_count(self.rows, &mut out);
@@ -119,12 +125,13 @@ impl Tally {
         Ok(Self {
             position: take_count(from)?,
             first: take_int64(from)?,
-            pane: take_bytes(from)?.to_vec(),
+            pane: Parts::decode(from)?,
             panes: take_count(from)?,
             flipped: take_count(from)?,
-            back: take_bytes(from)?.to_vec(),
+            back: Parts::decode(from)?,
+            names: Names::decode(from)?,
             start: take_int64(from)?,
-            results: take_count(from)? as u32,
+            results: take_small(from)?,
             rows: take_count(from)?,
         })
     }
@@ -268,9 +275,9 @@ impl Counts {
                 let own = taken;
                 taken += 1;
                 results.aggregates.grow(&mut cells, taken as usize);
-                if !tally.pane.is_empty() {
-                    results.aggregates.decode(&mut cells, own, &mut &tally.pane[..])?;
-                    tally.pane.clear();
+                let tail = tally.pane.take_tail();
+                if !tail.is_empty() {
+                    results.aggregates.decode(&mut cells, own, &mut &tail[..])?;
                 }
                 *group = Some(own);
                 own
@@ -292,13 +299,17 @@ impl Counts {
             .aggregates
             .update(&mut cells, &opened, &chosen, &groups, &mut rejects)?;
         for pane in complete {
-            let mut bytes = Vec::new();
-            results.aggregates.encode(&cells, pane.group, &mut bytes);
-            self.complete(&opened, &pane, bytes, &mut open[pane.tally], base, results, out)?;
+            let mut tail = Vec::new();
+            results.aggregates.encode(&cells, pane.group, &mut tail);
+            self.complete(&opened, &pane, tail, &mut open[pane.tally], base, results, out)?;
         }
         for Open { key, mut tally, group } in open {
             if let Some(group) = group {
-                results.aggregates.encode(&cells, group, &mut tally.pane);
+                let (mut tail, at) = (Vec::new(), base.at(PARTS, &key));
+                let Results { aggregates, .. } = &mut *results;
+                aggregates.encode(&cells, group, &mut tail);
+                let Tally { pane, names, .. } = &mut tally;
+                pane.put_tail(tail, names, &at, aggregates, &mut base.store)?;
             }
             base.store.put(&base.at(TALLIES, &key), &tally.encode())?;
         }
@@ -314,54 +325,65 @@ impl Counts {
         })
     }
 
-    /// A pane has all its rows, the last of which is at hand.
+    /// A pane has all its rows, the last of which is at hand. `tail` are the cells of its last rows.
     #[expect(clippy::too_many_arguments, reason = "a pane's row, its cells and its key's panes")]
     fn complete(
         &self,
         opened: &Opened<'_>,
         pane: &Complete,
-        bytes: Vec<u8>,
+        tail: Vec<u8>,
         open: &mut Open,
         base: &mut Base,
         results: &mut Results,
         out: &mut dyn Emit,
     ) -> Result<(), Fault> {
         let Open { key, tally, .. } = open;
+        let at = base.at(PARTS, key);
         let aggregates = &mut results.aggregates;
-        let (start, rows, cells) = match self.shape {
-            Shape::Apart { size, .. } => (pane.first, size, bytes),
+        // The stored parts of the rows before it in the pane. What is in them has no tail, as that was taken out.
+        let mut parts = std::mem::take(&mut tally.pane);
+        parts.set_tail(tail);
+        let mut front = Vec::new();
+        let (start, rows) = match self.shape {
+            Shape::Apart { size, .. } => (pane.first, size),
             Shape::Growing { every } => {
                 if tally.panes == 0 {
                     tally.start = pane.first;
                 }
                 tally.panes += 1;
-                tally.back = push_back(aggregates, &tally.back, bytes)?;
-                (tally.start, tally.panes * every, tally.back.clone())
+                let Tally { back, names, .. } = &mut *tally;
+                back.append(parts, names, &at, aggregates, &mut base.store)?;
+                parts = Parts::default();
+                (tally.start, tally.panes.saturating_mul(every))
             }
             Shape::Overlapping { size, every } => {
+                let bytes = whole(&parts, &at).bytes(aggregates, &base.store)?;
+                parts.remove(&at, &mut base.store)?;
+                parts = Parts::default();
                 let panes = base.at(PANES, key);
-                let at = |number: u64| [&panes[..], &number.to_be_bytes()].concat();
+                let pane_at = |number: u64| [&panes[..], &number.to_be_bytes()].concat();
                 base.store
-                    .put(&at(tally.panes), &[&sortable_int(pane.first)[..], &bytes].concat())?;
-                tally.back = push_back(aggregates, &tally.back, bytes)?;
+                    .put(&pane_at(tally.panes), &[&sortable_int(pane.first)[..], &bytes].concat())?;
+                let Tally { back, names, .. } = &mut *tally;
+                back.append(Parts::of(bytes), names, &at, aggregates, &mut base.store)?;
                 tally.panes += 1;
                 let (size_panes, every_panes) = (size / self.shape.pane(), every / self.shape.pane());
                 let Some(begin) = tally.panes.checked_sub(size_panes).filter(|n| n % every_panes == 0) else {
                     return Ok(());
                 };
                 if begin >= tally.flipped {
-                    flip(aggregates, &at, begin, tally.panes, base)?;
+                    flip(aggregates, &pane_at, begin, tally.panes, every_panes, base)?;
                     tally.flipped = tally.panes;
-                    tally.back.clear();
+                    std::mem::take(&mut tally.back).remove(&at, &mut base.store)?;
                 }
-                let (start, mut cells) = read_pane(&at(begin), base)?;
-                if !tally.back.is_empty() {
-                    cells = aggregates.merge_bytes(&cells, &tally.back)?;
-                }
-                for number in begin..begin + every_panes {
-                    base.store.remove(&at(number))?;
-                }
-                (start, size, cells)
+                let start;
+                (start, front) = read_pane(&pane_at(begin), base)?;
+                let gone = Range {
+                    from: pane_at(begin),
+                    to: pane_at(begin + every_panes),
+                };
+                base.store.remove_range(gone.span())?;
+                (start, size)
             }
         };
         let mut place = Vec::new();
@@ -376,7 +398,13 @@ impl Counts {
             before: None,
             stay: true,
         };
-        results.add(firing, &cells, content, base, out)
+        let cells = Whole {
+            first: &front,
+            parts: if parts.is_empty() { &tally.back } else { &parts },
+            at: &at,
+        };
+        results.add(firing, cells, content, base, out)?;
+        parts.remove(&at, &mut base.store)
     }
 
     /// Hands a Wasm `window` the rows of windows.
@@ -433,7 +461,7 @@ impl Counts {
                     before: None,
                     stay: over < size,
                 };
-                filling.fire(firing, &[], content, base, out)?;
+                filling.fire(firing, None, content, base, out)?;
                 filling.forget(Range::of_numbers(&start, from, from + over), base)?;
             }
             base.store.put(&base.at(TALLIES, key), &tally.encode())?;
@@ -474,33 +502,42 @@ fn firing(key: &[u8], start: i64, time: i64, pane: u32, place: Vec<u8>, rows: u6
     }
 }
 
-/// The aggregate of the younger panes with one more.
-fn push_back(aggregates: &mut Aggregates, back: &[u8], pane: Vec<u8>) -> Result<Vec<u8>, Fault> {
-    if back.is_empty() {
-        Ok(pane)
-    } else {
-        aggregates.merge_bytes(back, &pane)
-    }
+fn whole<'p>(parts: &'p Parts, at: &'p [u8]) -> Whole<'p> {
+    Whole { first: &[], parts, at }
 }
 
-/// Gives each of some panes the aggregate of itself and those after it.
+/// Gives each pane at which a window begins, each `every`-th of these, the aggregate of itself and those after it. The
+/// others are needed no more.
 fn flip(
     aggregates: &mut Aggregates,
     at: &dyn Fn(u64) -> Vec<u8>,
     from: u64,
     to: u64,
+    every: u64,
     base: &mut Base,
 ) -> Result<(), Fault> {
-    let mut after: Option<Vec<u8>> = None;
-    for number in (from..to).rev() {
-        let (first, cells) = read_pane(&at(number), base)?;
-        let whole = match &after {
-            None => cells,
-            Some(after) => aggregates.merge_bytes(&cells, after)?,
-        };
-        base.store
-            .put(&at(number), &[&sortable_int(first)[..], &whole].concat())?;
-        after = Some(whole);
+    let mut after: Option<Cells> = None;
+    for stretch in (0..(to - from).div_ceil(every)).rev() {
+        let begin = from + stretch * every;
+        let mut cells = aggregates.cells();
+        aggregates.grow(&mut cells, 1);
+        let mut start = 0;
+        for number in begin..to.min(begin + every) {
+            let (first, bytes) = read_pane(&at(number), base)?;
+            aggregates.take_in(&mut cells, 0, number == begin, &bytes)?;
+            if number == begin {
+                start = first;
+            } else {
+                base.store.remove(&at(number))?;
+            }
+        }
+        if let Some(after) = &after {
+            aggregates.merge(&mut cells, 0, after, 0)?;
+        }
+        let mut entry = sortable_int(start).to_vec();
+        aggregates.encode(&cells, 0, &mut entry);
+        base.store.put(&at(begin), &entry)?;
+        after = Some(cells);
     }
     Ok(())
 }

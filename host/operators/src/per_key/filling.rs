@@ -5,6 +5,7 @@ use wasmill_core::operator::Emit;
 
 use super::base::Base;
 use super::calls::Calls;
+use super::parts::Whole;
 use super::results::{Content, Firing, Results};
 use super::rows::Range;
 
@@ -32,17 +33,20 @@ impl Filling {
         }
     }
 
-    /// Takes a window that fired, with the bytes of its cells.
+    /// Takes a window that fired, with its cells where there are any.
     pub(crate) fn fire(
         &mut self,
         firing: Firing,
-        cells: &[u8],
+        whole: Option<Whole<'_>>,
         content: Content,
         base: &mut Base,
         out: &mut dyn Emit,
     ) -> Result<(), Fault> {
         match self {
-            Self::Aggregates(results) => results.add(firing, cells, content, base, out),
+            Self::Aggregates(results) => {
+                let whole = whole.expect("windows with aggregates have cells");
+                results.add(firing, whole, content, base, out)
+            }
             Self::Guest(calls) => calls.add(&firing, &content, base, out),
         }
     }

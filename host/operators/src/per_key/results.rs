@@ -14,6 +14,7 @@ use wasmill_state::{Page, RowCodec};
 
 use super::base::Base;
 use super::cells::{Aggregates, Cells};
+use super::parts::Whole;
 use super::rows::{Building, Head, Range, head, tell};
 
 /// The port of results.
@@ -167,11 +168,11 @@ impl Results {
         self.pending.len() + self.changes.len()
     }
 
-    /// Takes the result of a window whose cells are `bytes`.
+    /// Takes the result of a window.
     pub(crate) fn add(
         &mut self,
         firing: Firing,
-        mut bytes: &[u8],
+        whole: Whole<'_>,
         content: Content,
         base: &mut Base,
         out: &mut dyn Emit,
@@ -179,7 +180,7 @@ impl Results {
         let group = self.pending.len() as u32;
         self.pending.push(firing);
         self.aggregates.grow(&mut self.cells, self.pending.len());
-        self.aggregates.decode(&mut self.cells, group, &mut bytes)?;
+        whole.put_into(&mut self.aggregates, &mut self.cells, group, &base.store)?;
         if !self.aggregates.keep_rows() {
             return Ok(());
         }

@@ -7,10 +7,9 @@
 //!
 //! A global window is a session whose gap has no end. It is final when the input has ended.
 //!
-//! State: an entry a session, by key and first time, with its cells. Cells that are large, as `array_agg` makes them, are
-//! kept as parts whose numbers of rows grow like powers of two, so that a batch does not read and write all of them.
-//! Timers are set once for a session's first end and
-//! moved on when they are due, so that rows that prolong a session do not touch them.
+//! State: an entry a session, by key and first time, with its cells; where these are large they are in parts
+//! ([`super::parts`]). Sessions that become one take over each other's parts as they stand. Timers are set once for a
+//! session's first end and moved on when they are due, so that rows that prolong a session do not touch them.
 
 mod record;
 
@@ -23,10 +22,11 @@ use wasmill_core::plan::{Early, EarlyWhen};
 use wasmill_core::window::{Trigger, TriggerWhen};
 use wasmill_state::Direction;
 
-use self::record::{Session, add_cells, whole};
+use self::record::Session;
 use super::base::{Base, BatchKeys};
 use super::cells::Cells;
 use super::filling::Filling;
+use super::parts::{Held, Names, Parts, Whole};
 use super::results::{Content, Firing};
 use super::rows::{Opened, Range};
 use super::timers::{Timers, read_last_time};
@@ -35,6 +35,8 @@ use super::timers::{Timers, read_last_time};
 const SESSIONS: u8 = 1;
 /// The table of kept rows.
 const ROWS: u8 = 2;
+/// The table of parts.
+const PARTS: u8 = 3;
 /// The timers of event time, and those of processing time.
 const EVENT_TIMERS: u8 = 0;
 const CLOCK_TIMERS: u8 = 1;
@@ -216,14 +218,22 @@ impl Sessions {
             last: cluster.last,
             rows: cluster.rows,
             since: cluster.rows,
+            results: 0,
+            emitted: 0,
             timer: NEVER,
             wake: NEVER,
-            ..Session::default()
+            before: Vec::new(),
+            parts: Parts::default(),
+            names: match touched.first() {
+                Some((_, session)) => session.names.clone(),
+                None => Names::of(cluster.first),
+            },
         };
+        let mut tails = Vec::new();
         let first = touched
             .first()
             .map_or(cluster.first, |(first, _)| cluster.first.min(*first));
-        for (begin, other) in touched {
+        for (begin, mut other) in touched {
             let what = [key, &key::sortable_int(begin)].concat();
             session.last = session.last.max(other.last);
             session.rows += other.rows;
@@ -231,7 +241,8 @@ impl Sessions {
             session.results = session.results.max(other.results);
             session.emitted = session.emitted.max(other.emitted);
             session.before.extend(other.before);
-            session.parts.extend(other.parts);
+            session.parts.absorb(&mut other.parts);
+            tails.push(other.parts.take_tail());
             session.wake = match (session.wake, other.wake) {
                 (UNKNOWN, wake) | (wake, UNKNOWN) if wake != NEVER => wake,
                 (a, b) => a.min(b),
@@ -247,7 +258,14 @@ impl Sessions {
             }
         }
         if let (Filling::Aggregates(results), Some((cells, group))) = (filling, cells) {
-            add_cells(&mut session.parts, &mut results.aggregates, cells, group, cluster.rows)?;
+            let aggregates = &mut results.aggregates;
+            for tail in tails.iter().filter(|tail| !tail.is_empty()) {
+                aggregates.take_in(cells, group, false, tail)?;
+            }
+            let mut tail = Vec::new();
+            aggregates.encode(cells, group, &mut tail);
+            let (parts, at) = (&mut session.parts, base.at(PARTS, key));
+            parts.put_tail(tail, &mut session.names, &at, aggregates, &mut base.store)?;
         }
         let what = [key, &key::sortable_int(first)].concat();
         if session.timer == NEVER {
@@ -451,8 +469,13 @@ impl Sessions {
             before: None,
             stay: !is_last,
         };
-        let cells = whole(&session.parts, filling)?;
-        filling.fire(firing, &cells, content, base, out)?;
+        let parts_at = base.at(PARTS, key);
+        let whole = Whole {
+            first: &[],
+            parts: &session.parts,
+            at: &parts_at,
+        };
+        filling.fire(firing, Some(whole), content, base, out)?;
         if filling.retracting()
             && let Filling::Aggregates(results) = filling
         {
@@ -460,8 +483,14 @@ impl Sessions {
                 session.emitted += 1;
                 place(session.emitted - 1)
             };
-            let bytes = results.retract(&session.before, &mut next, base, out)?;
-            session.before = vec![bytes];
+            let before = session.before.iter().map(|before| before.read(&parts_at, &base.store));
+            let before: Vec<Vec<u8>> = before.collect::<Result<_, _>>()?;
+            let bytes = results.retract(&before, &mut next, base, out)?;
+            for before in std::mem::take(&mut session.before) {
+                before.remove(&parts_at, &mut base.store)?;
+            }
+            let held = Held::new(bytes, &mut session.names, &parts_at, &mut base.store)?;
+            session.before.push(held);
         }
         if is_last {
             return self.give_up(at, key, first, &session, base, filling);
@@ -492,6 +521,11 @@ impl Sessions {
             self.clock.remove(&mut base.store, session.wake, &what)?;
         }
         base.store.remove(at)?;
+        let parts_at = base.at(PARTS, key);
+        session.parts.remove(&parts_at, &mut base.store)?;
+        for before in &session.before {
+            before.remove(&parts_at, &mut base.store)?;
+        }
         if filling.keep_rows() {
             let range = Range::of_times(&base.at(ROWS, key), first, session.last);
             filling.forget(range, base)?;

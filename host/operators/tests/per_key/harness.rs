@@ -386,6 +386,10 @@ impl<'a> Subtasks<'a> {
         Ok(())
     }
 
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.operators.iter().map(KeyWindow::written_bytes).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.operators
             .iter()

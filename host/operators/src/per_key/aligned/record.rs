@@ -3,7 +3,7 @@
 use wasmill_core::fault::Fault;
 use wasmill_core::window::WindowNumber;
 
-use crate::codec::{damaged, put_count, put_signed, take_count, take_int64, take_signed};
+use crate::codec::{damaged, put_count, put_signed, take_count, take_int64, take_signed, take_small};
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Several {
 
     pub(super) fn decode(mut from: &[u8]) -> Result<Self, Fault> {
         Ok(Self {
-            results: take_count(&mut from)? as u32,
+            results: take_small(&mut from)?,
             since: take_count(&mut from)?,
             wake: take_int64(&mut from)?,
         })

@@ -207,6 +207,9 @@ impl Assigner {
     pub fn pane(&self, time: i64) -> Pane {
         let reading = self.reading(time) - self.offset;
         let step = reading.div_euclid(self.every);
+        if time == i64::MAX && self.takes_in_the_last_instant(step - 1) {
+            return self.pane(time - 1);
+        }
         let (whole, rest) = (self.size / self.every, self.size % self.every);
         let begin = step * self.every;
         let (number, from, to, windows) = if rest == 0 {
@@ -219,7 +222,10 @@ impl Assigner {
         Pane {
             number,
             first: clamp(self.instant(from + self.offset)),
-            last: clamp(self.instant(to + self.offset) - 1),
+            last: match self.together {
+                Some(_) => self.last(step),
+                None => clamp(self.instant(to + self.offset) - 1),
+            },
             windows: match self.together {
                 None => Span {
                     first: windows,
@@ -256,13 +262,44 @@ impl Assigner {
 
     /// Where a window ends: the first microsecond after it.
     pub fn end(&self, window: WindowNumber) -> i64 {
-        clamp(self.instant(window * self.every + self.offset + self.size))
+        clamp(self.end_instant(window))
+    }
+
+    /// The last microsecond of a window. It is the end of a window that is cut off at the end of time, as that holds this
+    /// instant too.
+    pub fn last(&self, window: WindowNumber) -> i64 {
+        if self.takes_in_the_last_instant(window) {
+            return i64::MAX;
+        }
+        clamp(self.end_instant(window) - 1)
     }
 
     /// Whether a cumulative window is the one before it once more: the clock skips the step by which it is longer, or time
     /// ends before. Such a window has no result of its own.
     pub fn repeats(&self, window: WindowNumber) -> bool {
         self.shortest(window) < window && self.end(window - 1) == self.end(window)
+    }
+
+    /// Whether a cumulative window ends at the last instant, and would have one after it that is longer by that instant: the
+    /// two have the same bounds, so they are one.
+    fn takes_in_the_last_instant(&self, window: WindowNumber) -> bool {
+        self.together.is_some() && self.end_instant(window) == i128::from(i64::MAX) && self.repeats(window + 1)
+    }
+
+    /// What follows the place of a window's result where windows end together, as they do where the clock skips their
+    /// bounds and at the end of time: their results are in the order of the windows' numbers, which is that of their
+    /// beginnings. `None` where no other window ends with this one.
+    pub fn tie(&self, window: WindowNumber) -> Option<[u8; 16]> {
+        let end = self.end(window);
+        if self.clock.is_none() && end < i64::MAX {
+            return None;
+        }
+        let ties = self.end(window - 1) == end || self.end(window + 1) == end;
+        ties.then(|| (window.cast_unsigned() ^ 1 << 127).to_be_bytes())
+    }
+
+    fn end_instant(&self, window: WindowNumber) -> i128 {
+        self.instant(window * self.every + self.offset + self.size)
     }
 
     /// The first window that ends after `watermark`.
@@ -476,6 +513,50 @@ mod tests {
         assert_eq!((ends.len(), ends[23]), (24, "2013-11-04T05:00:00Z"));
     }
 
+    #[test]
+    fn each_instant_up_to_the_end_of_time_is_in_a_cumulative_window() {
+        // The end of time is three microseconds after a multiple of four.
+        let assigner = cumulative(4, 1, None);
+        let own = |time: i64| {
+            let Span { first, last } = assigner.pane(time).windows;
+            let own = (first..=last).filter(|&window| !assigner.repeats(window));
+            own.map(|window| i64::MAX - assigner.last(window)).collect::<Vec<_>>()
+        };
+        assert_eq!(own(i64::MAX - 3), [3, 2, 0], "the last one has two instants more");
+        assert_eq!(own(i64::MAX - 1), [0]);
+        assert_eq!(own(i64::MAX), [0]);
+        // Steps of three microseconds: the one that time cuts off has one.
+        let assigner = cumulative(6, 3, None);
+        let Span { first, last } = assigner.pane(i64::MAX).windows;
+        assert_eq!((assigner.repeats(first), assigner.last(first)), (false, i64::MAX));
+        assert!((first + 1..=last).all(|window| assigner.repeats(window)));
+    }
+
+    #[test]
+    fn results_of_windows_that_end_together_are_in_the_order_of_their_beginnings() {
+        // Windows of 90 minutes, one each 45: those up to 02:15 and up to 03:00 end when the clock goes from 02:00 to 03:00.
+        let minutes = |minutes: u64| Micros(minutes * 60_000_000);
+        let assigner = Assigner::new(&WindowSpec::Sliding {
+            size: minutes(90),
+            every: minutes(45),
+            alignment: Alignment {
+                offset: Micros::ZERO,
+                time_zone: Some("America/New_York".into()),
+            },
+        })
+        .expect("a known zone");
+        let Span { first, last } = assigner.pane(at("2013-03-10T06:45:00Z")).windows;
+        let ends = |window| crate::time::Timestamp(assigner.end(window)).to_string();
+        assert_eq!(
+            [ends(first), ends(last)],
+            ["2013-03-10T07:00:00Z", "2013-03-10T07:00:00Z"]
+        );
+        assert!(assigner.start(first) < assigner.start(last));
+        let (earlier, later) = (assigner.tie(first), assigner.tie(last));
+        assert!(earlier.is_some() && earlier < later, "{earlier:?} {later:?}");
+        assert_eq!((assigner.tie(first - 1), assigner.tie(last + 1)), (None, None));
+    }
+
     fn zones() -> impl Strategy<Value = Option<Arc<str>>> {
         prop_oneof![
             Just(None),
@@ -490,7 +571,7 @@ mod tests {
         prop_oneof![
             any::<i64>(),
             Just(i64::MIN),
-            Just(i64::MAX),
+            (0..9_i64).prop_map(|before| i64::MAX - before),
             -5_000_000_000_000_000..5_000_000_000_000_000_i64,
         ]
     }
@@ -542,6 +623,8 @@ mod tests {
             prop_assert!(pane.first <= time && time <= pane.last, "{pane:?}");
             prop_assert!(pane.windows.contains(pane.number));
             let Span { first, last } = pane.windows;
+            prop_assert!(!assigner.repeats(first), "a row has a result");
+            prop_assert!(time <= assigner.last(first), "and is in it");
             let far = time > i64::MIN + 1_000_000_000_000_000 && time < i64::MAX - 1_000_000_000_000_000;
             for window in first - i128::from(together)..=last + i128::from(together) {
                 let (start, end) = (assigner.start(window), assigner.end(window));

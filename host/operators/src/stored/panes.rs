@@ -119,7 +119,7 @@ impl PaneIndex {
             return Ok(Due::Nothing);
         }
         self.next = window + 1;
-        let last = if end == i64::MAX { i64::MAX } else { end - 1 };
+        let last = self.assigner.last(window);
         Ok(Due::Window(DueWindow {
             number: window,
             start,

@@ -81,6 +81,7 @@ impl Bounds {
             end,
             watermark: due.saturating_sub(1),
             index: u32::from(wanted.correction),
+            tie: assigner.tie(wanted.window),
         }
     }
 }
@@ -175,6 +176,7 @@ impl Panes {
             end: self.assigner.end(window),
             watermark,
             index: 0,
+            tie: self.assigner.tie(window),
         };
         let part = self.collect_now(window, ids, cx)?;
         let Self {

@@ -26,6 +26,8 @@ pub(super) struct Bounds {
     pub(super) watermark: i64,
     /// Where results are not counted by key. 0: the result. 1: the correction.
     pub(super) index: u32,
+    /// What tells its places from those of other windows with this end.
+    pub(super) tie: Option<[u8; 16]>,
 }
 
 /// Which results of their keys' window rows are.
@@ -384,6 +386,7 @@ impl Output {
                 places.key.clear();
                 keys.encode(id, &mut places.key);
                 derived_place(&self.node, &places.key, bounds.end, index(row), &mut places.bytes);
+                places.bytes.extend(bounds.tie.iter().flatten());
                 places.ends.push(places.bytes.len());
             }
         }

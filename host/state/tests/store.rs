@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use wasmill_state::store::ENTRY_BYTES_MAX;
 use wasmill_state::{Direction, Page, Span, Store};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -273,4 +274,20 @@ fn a_queue_on_disk_gives_its_entries_in_order_and_is_empty_in_the_end() {
 fn a_store_may_go_to_another_thread() {
     fn goes<T: Send>(_: &T) {}
     goes(&Store::memory());
+}
+
+#[test]
+fn an_entry_that_is_too_large_is_refused_with_its_size() {
+    let folder = std::env::temp_dir().join(format!("wasmill-too-large-{}", std::process::id()));
+    let stores = [
+        Store::memory(),
+        Store::disk(&folder, 1 << 20).expect("a folder for temporary files"),
+    ];
+    for mut store in stores {
+        let value = vec![0; ENTRY_BYTES_MAX as usize];
+        let fault = store.put(b"k", &value).expect_err("a byte too many");
+        assert!(fault.message.contains("has 1073741825 bytes"), "{fault}");
+        assert!(store.is_empty().expect("the disk can be read"));
+        assert_eq!(store.written_bytes(), 0);
+    }
 }

@@ -80,16 +80,17 @@ impl Memory {
             }
         }
         if leaf.is_full() {
-            let right = leaf.split();
-            self.adopt(n, l + 1, right);
+            let after = leaf.divide();
+            self.adopt(n, l + 1, after);
         }
     }
 
-    /// Puts a leaf into a node, which may then be too many.
-    fn adopt(&mut self, n: usize, l: usize, leaf: Leaf) {
+    /// Puts leaves into a node, which may then be too many.
+    fn adopt(&mut self, n: usize, l: usize, leaves: Vec<Leaf>) {
         let node = &mut self.nodes[n];
-        node.lows.insert(l, Low::new(leaf.entry(0).0));
-        node.leaves.insert(l, leaf);
+        let lows: Vec<Low> = leaves.iter().map(|leaf| Low::new(leaf.entry(0).0)).collect();
+        node.lows.splice(l..l, lows);
+        node.leaves.splice(l..l, leaves);
         if node.leaves.len() > NODE_LEAVES_MAX {
             // Where keys come in ascending order nodes are left nearly full.
             let at = if l + 1 == node.leaves.len() {
@@ -276,4 +277,37 @@ impl Low {
 fn place(lows: &[Low], probe: &Probe<'_>) -> usize {
     lows.partition_point(|low| low.head < probe.head || low.head == probe.head && *low.key <= *probe.key)
         .saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_of_several_entries_are_small_whatever_is_put_among_them() {
+        let mut memory = Memory::default();
+        let mut check = |key: u32, len: usize| {
+            memory.put(&key.to_be_bytes(), &vec![key as u8; len]);
+            for leaf in memory.nodes.iter().flat_map(|node| &node.leaves) {
+                assert!(!leaf.is_empty() && !leaf.is_full(), "{key}");
+            }
+            assert_eq!(memory.get(&key.to_be_bytes()).map(<[u8]>::len), Some(len));
+        };
+        // Small ones, then large ones between any two of them.
+        (0..60).for_each(|key| check(2 * key, 100));
+        (0..60).rev().for_each(|key| check(2 * key + 1, 40_000));
+        // Small ones grow, and large ones shrink.
+        (0..60).for_each(|key| check(2 * key, 40_000));
+        (0..120).for_each(|key| check(key, 7));
+        let mut last = None;
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        memory
+            .scan(all, Direction::Forwards, &mut |key, _| {
+                assert!(last.as_deref() < Some(key), "in order");
+                last = Some(key.to_vec());
+                Ok(ControlFlow::Continue(()))
+            })
+            .expect("memory does not fail");
+        assert_eq!((memory.entries, memory.bytes), (120, 120 * 11));
+    }
 }

@@ -141,9 +141,20 @@ impl Leaf {
         bytes
     }
 
+    /// Takes entries out until none of the leaves is full: the leaves after this one, in order.
+    #[cold]
+    pub(super) fn divide(&mut self) -> Vec<Self> {
+        let mut right = self.split();
+        let mut leaves = if self.is_full() { self.divide() } else { Vec::new() };
+        let after = if right.is_full() { right.divide() } else { Vec::new() };
+        leaves.push(right);
+        leaves.extend(after);
+        leaves
+    }
+
     /// Takes the greater half of the entries out; only the last where the last is alone what made the leaf full, as it is
     /// where keys come in ascending order.
-    pub(super) fn split(&mut self) -> Self {
+    fn split(&mut self) -> Self {
         let newest = self.slots.iter().enumerate().max_by_key(|(_, slot)| slot.at);
         let ascending = newest.is_some_and(|(place, _)| place + 1 == self.slots.len());
         let at = if ascending {
@@ -193,6 +204,8 @@ impl Leaf {
     }
 }
 
+/// A leaf that is not full has one entry, or [`BYTES_MAX`] in use. As much again, and a little, lies idle at most, and one
+/// entry more is written before the leaf is divided: less than four times [`crate::store::ENTRY_BYTES_MAX`].
 fn small(len: usize) -> u32 {
-    u32::try_from(len).expect("an entry is less than a gigabyte, and a leaf holds one or less than that")
+    u32::try_from(len).expect("a leaf has less than 4 GiB, since a store bounds its entries")
 }

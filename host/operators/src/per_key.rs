@@ -53,7 +53,8 @@ const WATERMARK: u8 = 0;
 /// Bounds of a [`KeyWindow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyWindowLimits {
-    /// Windows that one call of [`Operator::watermark`] fires at most, and rows in order that it takes. Default 4096.
+    /// Windows that one call of [`Operator::watermark`] or [`Operator::clock`] fires or looks at at most, and rows in order
+    /// that it takes. Default 4096.
     pub slice_rows: usize,
     /// Bounds of a call of a Wasm `window`.
     pub call: CallLimits,

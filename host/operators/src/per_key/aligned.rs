@@ -276,13 +276,15 @@ impl AlignedWindows {
         filling: &mut Filling,
         out: &mut dyn Emit,
     ) -> Result<Step, Fault> {
+        let mut taken = 0;
         let step = loop {
             let Some(due) = self.due.first(&base.store, to)? else {
                 break Step::Done;
             };
-            if filling.take_full(slice_rows) {
+            if filling.take_full(slice_rows) || taken == slice_rows {
                 break Step::More;
             }
+            taken += 1;
             self.due.remove(&mut base.store, due.at, &due.what)?;
             let (&kind, rest) = due
                 .what
@@ -439,13 +441,15 @@ impl AlignedWindows {
         filling: &mut Filling,
         out: &mut dyn Emit,
     ) -> Result<Step, Fault> {
+        let mut taken = 0;
         let step = loop {
             let Some(due) = self.clock.first(&base.store, now)? else {
                 break Step::Done;
             };
-            if filling.take_full(slice_rows) {
+            if filling.take_full(slice_rows) || taken == slice_rows {
                 break Step::More;
             }
+            taken += 1;
             self.clock.remove(&mut base.store, due.at, &due.what)?;
             let (window, key) = read_number(due.what.get(1..).unwrap_or_default())?;
             let mut several = Self::several(key, window, base)?;
@@ -480,9 +484,7 @@ impl AlignedWindows {
         out: &mut dyn Emit,
     ) -> Result<(), Fault> {
         let (start, end) = (self.assigner.start(window), self.assigner.end(window));
-        // A window that is cut off at the end of time holds that instant too.
-        let last = if end == i64::MAX { end } else { end - 1 };
-        let range = Range::of_times(&base.at(ROWS, key), start, last);
+        let range = Range::of_times(&base.at(ROWS, key), start, self.assigner.last(window));
         let due = end.saturating_add_unsigned(base.allowed);
         let on_time = Before {
             judged: end,
@@ -518,6 +520,7 @@ impl AlignedWindows {
         };
         let mut place = Vec::new();
         derived_place(base.node(), key, end, pane, &mut place);
+        place.extend(self.assigner.tie(window).iter().flatten());
         let firing = Firing {
             key: key.to_vec(),
             start,

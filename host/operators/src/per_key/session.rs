@@ -334,13 +334,15 @@ impl Sessions {
         if self.gap.is_none() && to < i64::MAX {
             return Ok(Step::Done);
         }
+        let mut taken = 0;
         let step = loop {
             let Some(due) = self.due.first(&base.store, to)? else {
                 break Step::Done;
             };
-            if filling.take_full(slice_rows) {
+            if filling.take_full(slice_rows) || taken == slice_rows {
                 break Step::More;
             }
+            taken += 1;
             self.due.remove(&mut base.store, due.at, &due.what)?;
             let (key, first) = read_last_time(&due.what)?;
             let at = [&base.at(SESSIONS, key)[..], &key::sortable_int(first)].concat();
@@ -382,13 +384,15 @@ impl Sessions {
         filling: &mut Filling,
         out: &mut dyn Emit,
     ) -> Result<Step, Fault> {
+        let mut taken = 0;
         let step = loop {
             let Some(due) = self.clock.first(&base.store, now)? else {
                 break Step::Done;
             };
-            if filling.take_full(slice_rows) {
+            if filling.take_full(slice_rows) || taken == slice_rows {
                 break Step::More;
             }
+            taken += 1;
             self.clock.remove(&mut base.store, due.at, &due.what)?;
             let (key, first) = read_last_time(&due.what)?;
             let at = [&base.at(SESSIONS, key)[..], &key::sortable_int(first)].concat();

@@ -474,3 +474,70 @@ fn a_step_that_the_clock_skips_gives_no_second_correction() {
         assert!(subtasks.is_empty());
     }
 }
+
+/// How many calls it takes until nothing is left to do.
+fn calls(mut call: impl FnMut() -> Step) -> usize {
+    1 + std::iter::from_fn(|| (call() == Step::More).then_some(())).count()
+}
+
+#[test]
+fn timers_that_give_no_result_are_looked_at_in_slices() {
+    const KEYS: i64 = 10;
+    let of_all_keys = |time: i64| -> Vec<Row> {
+        let of_key = |key: i64| Row {
+            values: vec![Scalar::Int64(key), Scalar::Null, Scalar::Int64(0), Scalar::Null],
+            ..row(time, i64::MIN, 0)
+        };
+        (0..KEYS).map(of_key).collect()
+    };
+    let batch_at = |time: i64| super::harness::batch(&of_all_keys(time).iter().collect::<Vec<_>>());
+    let early = Some(Early {
+        when: EarlyWhen::Every(Micros(5)),
+        retracting: false,
+    });
+    let size = Micros(100);
+    let tumbling = WindowSpec::Tumbling {
+        size,
+        alignment: Alignment::default(),
+    };
+    let aligned = Case::new(Windows::Aligned(tumbling), &[KEY_INT], 0, tell());
+    for mut case in [aggregates(session(10), 0), aligned] {
+        assert_eq!(case.limits.slice_rows, 3);
+        case.frame.early = early;
+        let mut operator = case.operator();
+        let mut out: Vec<(usize, Batch)> = Vec::new();
+        operator.batch(0, batch_at(0), &mut out).expect("no fault");
+        // The time of the first early results is not known before the clock is asked.
+        let asked = calls(|| operator.clock(Timestamp(1_000), &mut out).expect("no fault"));
+        assert_eq!((asked, out.len()), (4, 0));
+        assert_eq!(operator.wake_at(), Some(Timestamp(1_005)));
+    }
+    let case = aggregates(session(10), 0);
+    let mut operator = case.operator();
+    let mut out: Vec<(usize, Batch)> = Vec::new();
+    for time in [0, 5] {
+        operator.batch(0, batch_at(time), &mut out).expect("no fault");
+    }
+    // All sessions go on until 15.
+    let moved = calls(|| operator.watermark(Timestamp(12), &mut out).expect("no fault"));
+    assert_eq!((moved, out.len()), (4, 0));
+}
+
+#[test]
+fn a_row_at_the_end_of_time_is_in_the_longest_cumulative_window() {
+    // The end of time is three microseconds after a multiple of four.
+    let last = |before: i64| i64::MAX - before;
+    let rows = on_time(&[(last(3), 1), (last(2), 2), (last(1), 3), (last(0), 4)]);
+    let spec = WindowSpec::Cumulative {
+        size: Micros(4),
+        step: Micros(1),
+        alignment: Alignment::default(),
+    };
+    let case = Case::new(Windows::Aligned(spec), &[KEY_INT], 0, tell());
+    let mut subtasks = Subtasks::new(&case);
+    subtasks.rows(&rows.iter().collect::<Vec<_>>()).expect("no fault");
+    subtasks.watermark(i64::MAX).expect("no fault");
+    let run = subtasks.run().sorted();
+    let counts: Vec<&Scalar> = run.results.iter().map(|row| &row.values[4]).collect();
+    assert_eq!(counts, [1, 2, 4].map(Scalar::Int64).iter().collect::<Vec<_>>());
+}

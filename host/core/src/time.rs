@@ -80,7 +80,9 @@ impl TimestampWriter {
     #[inline]
     pub fn write(&mut self, micros: i64, out: &mut Vec<u8>) -> Result<(), String> {
         if !Self::RANGE.contains(&micros) {
-            return Err("is a timestamp outside of the years 0000 to 9999".to_owned());
+            return Err(format!(
+                "is a timestamp outside of the years 0000 to 9999, {micros} microseconds from 1970: check the `unit` of the source's timestamps, or refuse rows that are far ahead by `max-ahead`"
+            ));
         }
         let day = micros.div_euclid(MICROS_PER_DAY);
         if day != self.day {

@@ -11,6 +11,7 @@ use wasmill_core::operator::Emit;
 use wasmill_core::order;
 use wasmill_core::plan::{OnFault, dead_letter_schema};
 use wasmill_core::schema::Schema;
+use wasmill_core::time::Timestamp;
 use wasmill_core::transform::Reject;
 
 use crate::counters::Counters;
@@ -110,7 +111,8 @@ impl DeadLetters {
         } else {
             "name a sink for such rows with `dead-letter`"
         };
-        let message = format!("{at} was rejected: {}; {mend}", reject.message);
+        let time = Timestamp(batch.time(reject.row as usize));
+        let message = format!("{at}, with event time {time}, was rejected: {}; {mend}", reject.message);
         Fault::fatal(Domain::User, message).at(&self.node)
     }
 
@@ -290,8 +292,8 @@ mod tests {
                 .map_err(|fault| fault.to_string())
         };
         assert_eq!(refuse(OnFault::Skip), Ok(()));
-        let message = "op: a row of source src, partition a.csv, position 200 was rejected: no name; name a sink for such \
-                       rows with `dead-letter`, or write `on-fault = \"skip\"`";
+        let message = "op: a row of source src, partition a.csv, position 200, with event time \
+                       1970-01-01T00:00:00.00003Z, was rejected: no name; name a sink for such rows with `dead-letter`, or write `on-fault = \"skip\"`";
         assert_eq!(refuse(OnFault::Fail), Err(message.into()));
         assert_eq!((counters.rejected, counters.skipped), (2, 1));
         assert!(out.is_empty());

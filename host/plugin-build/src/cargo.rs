@@ -3,13 +3,14 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::ffi::OsStrExt,
     path::Path,
     process::{Command, Stdio},
 };
 
 use crate::{
     Error, Settings, Step,
-    process::cannot_run,
+    process::{self, cannot_run},
     sources::Sources,
     toolchain::{TARGET, Toolchain},
 };
@@ -37,7 +38,9 @@ pub(crate) fn compile(
         std: from_source,
     });
     let target = settings.cache.join("target");
-    let mut command = command(sources, toolchain, &target);
+    claim(sources, toolchain, &target)?;
+    let mut command = command("build", sources, toolchain, &target);
+    command.args(["--lib", "--color=never"]);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -70,19 +73,35 @@ pub(crate) fn compile(
     fs::read(&module).map_err(Error::io("read", &module))
 }
 
-fn command(sources: &Sources, toolchain: &Toolchain, target: &Path) -> Command {
+/// Makes the target folder that of a project's workspace. Cargo knows packages by their paths within the workspace, and
+/// what is compiled by times: it would take one for another of the same name elsewhere. What comes from registries stays.
+fn claim(sources: &Sources, toolchain: &Toolchain, target: &Path) -> Result<(), Error> {
+    let note = target.join("workspace");
+    let root = sources.root.as_os_str().as_bytes();
+    if fs::read(&note).is_ok_and(|last| last == root) {
+        return Ok(());
+    }
+    if note.is_file() {
+        let mut clean = command("clean", sources, toolchain, target);
+        for name in sources.packages() {
+            clean.args(["--package", name]);
+        }
+        process::output(&mut clean)?;
+    }
+    fs::create_dir_all(target).map_err(Error::io("make the folder", target))?;
+    fs::write(&note, root).map_err(Error::io("write", &note))
+}
+
+fn command(verb: &str, sources: &Sources, toolchain: &Toolchain, target: &Path) -> Command {
     let mut command = Command::new("cargo");
     command
         .current_dir(&sources.folder)
-        .args(["build", "--lib", "--release", "--color=never", "--target", TARGET]);
+        .args([verb, "--release", "--target", TARGET]);
     command
         .env("CARGO_TARGET_DIR", target)
         .env("CARGO_BUILD_BUILD_DIR", target);
     for name in NOT_INHERITED {
         command.env_remove(name);
-    }
-    if sources.locked() {
-        command.arg("--locked");
     }
     if let Toolchain::FromSource { rustc, linker, .. } = toolchain {
         // Building the standard library is not stable; the source is that of the very compiler.

@@ -28,6 +28,9 @@ pub use project::{Language, World, new_project};
 pub use settings::Settings;
 pub use step::Step;
 
+use sources::Sources;
+use toolchain::Toolchain;
+
 /// A component that was built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
@@ -58,7 +61,7 @@ impl Artifact {
 /// Builds the component of a Cargo project. Reports each step that takes time to `report`.
 ///
 /// The first build on a machine takes a minute or more: it may fetch a compiler, and compiles the standard library.
-/// Two builds at the same time take turns.
+/// Two builds at the same time take turns. As with Cargo, dependencies that `Cargo.lock` does not know are added to it.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -79,23 +82,37 @@ pub fn build(project: &Path, settings: &Settings, report: &mut dyn FnMut(Step<'_
     let toolchain = toolchain::find(project, settings, report)?;
     let digest = sources.digest(toolchain.id())?;
     let path = cache::component(settings, &digest, &sources.name);
-    if path.is_file() {
-        return Ok(Artifact {
-            path,
-            name: sources.name,
-            digest,
-            from_cache: true,
-        });
+    if !path.is_file() {
+        let _turn = cache::lock(settings, report)?;
+        // Whoever had the turn before may have built the same.
+        if !path.is_file() {
+            return compile(sources, digest, &toolchain, settings, report);
+        }
     }
-    let _turn = cache::lock(settings, report)?;
-    let locked = sources.locked();
-    let module = cargo::compile(&sources, &toolchain, settings, report)?;
+    Ok(Artifact {
+        path,
+        name: sources.name,
+        digest,
+        from_cache: true,
+    })
+}
+
+/// Makes the component and puts it into the cache.
+fn compile(
+    sources: Sources,
+    digest: String,
+    toolchain: &Toolchain,
+    settings: &Settings,
+    report: &mut dyn FnMut(Step<'_>),
+) -> Result<Artifact, Error> {
+    let lock = sources.lock()?;
+    let module = cargo::compile(&sources, toolchain, settings, report)?;
     report(Step::MakingComponent { plugin: &sources.name });
     let component = component::encode(&sources.name, &module)?;
-    // The first build of a project fixes the versions of its dependencies.
-    let digest = if locked {
+    let digest = if sources.lock()? == lock {
         digest
     } else {
+        report(Step::Locked);
         sources.digest(toolchain.id())?
     };
     let path = cache::component(settings, &digest, &sources.name);

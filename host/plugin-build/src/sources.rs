@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Sources {
     /// The folder of the package.
     pub(crate) folder: PathBuf,
     /// The root of its workspace, or the package's folder.
-    root: PathBuf,
+    pub(crate) root: PathBuf,
     /// The folders of the package and its path dependencies, by the name that they have in the digest.
     packages: BTreeMap<String, PathBuf>,
     /// What path dependencies inherit from workspaces other than the plugin's.
@@ -109,9 +109,19 @@ impl Sources {
         Ok(())
     }
 
-    /// Whether the versions of the dependencies are fixed.
-    pub(crate) fn locked(&self) -> bool {
-        self.root.join("Cargo.lock").is_file()
+    /// What fixes the versions of the dependencies; `None` before there is a lock file.
+    pub(crate) fn lock(&self) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.root.join("Cargo.lock");
+        match fs::read(&path) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    /// The names of the package and of those that it depends on by path.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &str> {
+        self.packages.keys().map(String::as_str)
     }
 
     /// The digest of all files, and of the toolchain: in hexadecimal. It does not depend on where the folders are.

@@ -35,6 +35,8 @@ pub enum Step<'a> {
         /// Name and version, as Cargo says them.
         name: &'a str,
     },
+    /// Cargo wrote the versions of dependencies to `Cargo.lock`.
+    Locked,
     /// The module is made a component.
     MakingComponent {
         /// The plugin's name.
@@ -53,6 +55,7 @@ impl fmt::Display for Step<'_> {
             Self::Compiling { plugin, std: false } => write!(f, "compiling {plugin}"),
             Self::Compiling { plugin, std: true } => write!(f, "compiling {plugin}, and the standard library once"),
             Self::Crate { name } => write!(f, "compiling {name}"),
+            Self::Locked => write!(f, "wrote Cargo.lock, with the versions of what the project depends on"),
             Self::MakingComponent { plugin } => write!(f, "making the component of {plugin}"),
         }
     }

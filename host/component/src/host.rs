@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use wasmill_core::content::{Content, ContentDescription};
 use wasmill_core::fault::{Domain, Fault};
 use wasmill_core::id::NodeId;
 use wasmill_core::keyed::{Keyed, KeyedDescription, StateAccess, TableDescription};
-use wasmill_core::plugin::{Describer, Limits, PluginError, PluginRef, World};
+use wasmill_core::plugin::{Describer, Isolation, Limits, PluginError, PluginRef, World};
 use wasmill_core::schema::Field;
 use wasmill_core::time::Micros;
 use wasmill_core::transform::{InputDescription, Transform, TransformDescription};
@@ -104,17 +104,6 @@ pub struct Placement<'a> {
     pub fault_may_blame_rows: bool,
     /// How long an instance lives.
     pub isolation: Isolation,
-}
-
-/// How long an instance lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Isolation {
-    /// As long as its subtask, unless a call fails or it has grown too large. The default.
-    #[default]
-    Instance,
-    /// For one call: nothing that a call leaves in memory is there in the next. A call costs an instance more: some
-    /// microseconds for C and Rust, some milliseconds for Python.
-    Call,
 }
 
 impl Host {
@@ -273,10 +262,11 @@ impl Host {
 
 impl Describer for Host {
     fn load(&self, path: &Path) -> Result<(PluginRef, World), PluginError> {
-        let bytes = anatomy::read(path)?;
-        let world = anatomy::dissect(path, &bytes)?.world(path)?;
+        let path = normal(path);
+        let bytes = anatomy::read(&path)?;
+        let world = anatomy::dissect(&path, &bytes)?.world(&path)?;
         let plugin = PluginRef {
-            path: path.to_owned(),
+            path,
             digest: anatomy::digest(&bytes),
         };
         Ok((plugin, world))
@@ -322,5 +312,49 @@ impl Describer for Host {
         limits: &Limits,
     ) -> Result<ContentDescription, PluginError> {
         describe::content(&mut self.describing(plugin, limits)?, config, input, key)
+    }
+}
+
+/// A path without `.` and without a folder that is left again by `..`, unless a link makes that another file.
+fn normal(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(short.components().next_back(), Some(Component::Normal(_))) => {
+                short.pop();
+            }
+            component => short.push(component),
+        }
+    }
+    match (path.canonicalize(), short.canonicalize()) {
+        (Ok(meant), Ok(found)) if meant == found => short,
+        (Err(_), Err(_)) => short,
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_shown_without_detours_unless_a_link_leads_elsewhere() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for folder in ["jobs", "plugins", "far/away"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::fs::write(root.join("plugins/p.wasm"), "").unwrap();
+        std::fs::write(root.join("far/p.wasm"), "").unwrap();
+        std::os::unix::fs::symlink(root.join("far/away"), root.join("link")).unwrap();
+        assert_eq!(
+            normal(&root.join("./jobs/../plugins/p.wasm")),
+            root.join("plugins/p.wasm")
+        );
+        assert_eq!(normal(&root.join("jobs/.././none.wasm")), root.join("none.wasm"));
+        let linked = root.join("link/../p.wasm");
+        assert_eq!(normal(&linked), linked);
+        assert_eq!(normal(Path::new("../p.wasm")), Path::new("../p.wasm"));
     }
 }

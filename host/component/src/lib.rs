@@ -32,5 +32,6 @@ pub use anatomy::{PluginReport, inspect};
 pub use cache::CacheError;
 pub use compile::{CompileError, Compiler, compile, compile_main};
 pub use engine::{Metering, UnknownMetering};
-pub use host::{Host, HostError, Isolation, Placement, Settings};
+pub use host::{Host, HostError, Placement, Settings};
 pub use imports::metrics::{Histogram, Metric, MetricValue, Metrics, MetricsRegistry};
+pub use wasmill_core::plugin::Isolation;

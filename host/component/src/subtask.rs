@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wasmill_core::fault::{Domain, Fault, GuestDetail, GuestFault, Retry};
 use wasmill_core::id::NodeId;
-use wasmill_core::plugin::Limits;
+use wasmill_core::plugin::{Isolation, Limits};
 use wasmill_core::transform::InputDescription;
 use wasmtime::component::Instance as ComponentInstance;
 use wasmtime::{Store, Trap, WasmBacktrace};
@@ -17,7 +17,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use crate::bindings::wasmill::operator::types::{FieldParam, Input, SchemaParam};
 use crate::blamed::Repeated;
 use crate::engine::Metering;
-use crate::host::{Isolation, Shared};
+use crate::host::Shared;
 use crate::imports::log::LineLimiter;
 use crate::imports::metrics::Phase;
 use crate::imports::state::{CallState, StateLink};

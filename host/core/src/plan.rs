@@ -14,7 +14,7 @@ use crate::content::ContentDescription;
 use crate::delivery::Delivery;
 use crate::id::{NodeId, NodeIndex, StreamIndex};
 use crate::keyed::KeyedDescription;
-use crate::plugin::{Limits, PluginRef};
+use crate::plugin::{Isolation, Limits, PluginRef};
 use crate::schema::{DataType, Field, Schema};
 use crate::time::Micros;
 use crate::transform::TransformDescription;
@@ -118,6 +118,8 @@ pub struct Node {
     pub dead_letters: Option<StreamIndex>,
     /// Earlier ids: kept state under one of them is this node's.
     pub renamed_from: Vec<NodeId>,
+    /// How long an instance of its plugin lives, where it has one.
+    pub isolation: Isolation,
     /// What it is.
     pub kind: NodeKind,
 }

@@ -69,7 +69,7 @@ pub struct Workshop<'a> {
     pub plan: &'a Plan,
     /// Runs components.
     pub components: &'a Host,
-    /// Whether calls of a plugin share an instance.
+    /// Whether calls of a plugin share an instance, where the topology lets them.
     pub isolation: Isolation,
     /// Where state is kept.
     pub stores: &'a Stores,
@@ -184,6 +184,13 @@ impl Workshop<'_> {
         })
     }
 
+    fn isolation(&self, node: &Node) -> Isolation {
+        match node.isolation {
+            Isolation::Instance => self.isolation,
+            Isolation::Call => Isolation::Call,
+        }
+    }
+
     fn input(&self, node: &Node, input: usize) -> &Stream {
         self.plan.stream(node.inputs[input])
     }
@@ -203,7 +210,7 @@ impl Workshop<'_> {
             config: &transform.config,
             limits: &transform.limits,
             fault_may_blame_rows: transform.on_fault != OnFault::Fail,
-            isolation: self.isolation,
+            isolation: self.isolation(node),
         };
         let described: Vec<_> = node.inputs.iter().map(|&stream| self.described(stream)).collect();
         let guest = self
@@ -224,7 +231,7 @@ impl Workshop<'_> {
             config: &keyed.config,
             limits: &keyed.limits,
             fault_may_blame_rows: keyed.on_fault != OnFault::Fail,
-            isolation: self.isolation,
+            isolation: self.isolation(node),
         };
         let inputs: Vec<&Stream> = node.inputs.iter().map(|&stream| self.plan.stream(stream)).collect();
         let described: Vec<_> = node.inputs.iter().map(|&stream| self.described(stream)).collect();
@@ -263,7 +270,7 @@ impl Workshop<'_> {
             config: &content.config,
             limits: &content.limits,
             fault_may_blame_rows: content.on_fault != OnFault::Fail,
-            isolation: self.isolation,
+            isolation: self.isolation(node),
         };
         let input = self.input(node, 0);
         let described = content.description.outputs.len();
@@ -366,7 +373,7 @@ impl Workshop<'_> {
             config: &plugin.config,
             limits: &plugin.limits,
             fault_may_blame_rows: window.on_fault != OnFault::Fail,
-            isolation: self.isolation,
+            isolation: self.isolation(node),
         };
         let whole = self.described(node.inputs[0]);
         let fields = plugin

@@ -12,6 +12,7 @@ use wasmill_core::id::{Epoch, NodeIndex, StreamIndex};
 use wasmill_core::operator::Emit;
 use wasmill_core::order::Order;
 use wasmill_core::plan::{LookupNode, Node, NodeKind, Plan, StateSettings, Stream};
+use wasmill_core::plugin::Isolation;
 use wasmill_core::time::Timestamp;
 use wasmill_engine::{Ending, SinkState, SinkTask, Ticket};
 use wasmill_operators::{LookupTable, SharedTable};
@@ -56,6 +57,7 @@ impl Loader {
             outputs: vec![StreamIndex(0)],
             dead_letters: None,
             renamed_from: Vec::new(),
+            isolation: Isolation::default(),
             kind: NodeKind::Source(Box::new(lookup.table.clone())),
         };
         let plan = Plan {

@@ -259,6 +259,7 @@ impl<'a> Checker<'a> {
             outputs,
             dead_letters,
             renamed_from: renamed_from.map(|word| NodeId::new(word.text.as_str())).collect(),
+            isolation: self.topology.nodes[at].kind.isolation(),
             kind: planned.kind,
         });
     }

@@ -87,7 +87,7 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     for key in ["aggregate", "allowed-lateness", "order", "on-fault"] {
         reader.pointless(key, "a join has none", "leave it out");
     }
-    wasm::not_built(reader);
+    wasm::without_plugin(reader);
     reader.finish();
     let kind = Kind::Join(Box::new(Join {
         on,

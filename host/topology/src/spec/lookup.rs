@@ -45,7 +45,7 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     ] {
         reader.pointless(key, "a lookup has none", "leave it out");
     }
-    wasm::not_built(reader);
+    wasm::without_plugin(reader);
     reader.finish();
     let kind = Kind::Lookup(Box::new(Lookup {
         on,

@@ -1,6 +1,7 @@
 //! What sources, operators and sinks have in common.
 
 use wasmill_core::id::NodeId;
+use wasmill_core::plugin::Isolation;
 
 use super::input::Reference;
 use super::{Deduplicate, Join, LateSpec, Lookup, Sink, Source, Split, Top, Wasm, Window};
@@ -64,6 +65,15 @@ impl Node {
 }
 
 impl Kind {
+    /// What the file says of the life of plugins' instances.
+    pub(crate) fn isolation(&self) -> Isolation {
+        match self {
+            Self::Wasm(wasm) => wasm.isolation,
+            Self::Window(window) => window.isolation,
+            _ => Isolation::default(),
+        }
+    }
+
     /// What the file says of late rows.
     pub(crate) fn late(&self) -> Option<&LateSpec> {
         match self {

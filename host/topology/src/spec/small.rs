@@ -39,7 +39,7 @@ fn others(reader: &Reader<'_>, what: &str, keys: &[&'static str]) {
     for key in keys {
         reader.pointless(key, &format!("{what} has none"), "leave it out");
     }
-    wasm::not_built(reader);
+    wasm::without_plugin(reader);
     reader.finish();
 }
 

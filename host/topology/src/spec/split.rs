@@ -73,7 +73,7 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     ] {
         reader.pointless(key, "a split has none", "leave it out");
     }
-    wasm::not_built(reader);
+    wasm::without_plugin(reader);
     reader.finish();
     head.finish(reader, inputs, Kind::Split(Box::new(Split { ports })), None)
 }

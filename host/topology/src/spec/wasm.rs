@@ -1,6 +1,7 @@
 //! `[[operator]]` with a `plugin`: a `transform`, or a `keyed` where the plugin is one.
 
 use wasmill_core::plan::{OnFault, RowOrder};
+use wasmill_core::plugin::Isolation;
 
 use super::late::{self, LateSpec};
 use super::node::{Head, Kind, Node};
@@ -18,6 +19,7 @@ pub(crate) struct Wasm {
     pub(crate) order: Option<(RowOrder, Word)>,
     pub(crate) late: Option<LateSpec>,
     pub(crate) on_fault: OnFault,
+    pub(crate) isolation: Isolation,
 }
 
 /// The key columns and the place of `key`.
@@ -41,6 +43,7 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     let order = reader.choice("order", &choices).zip(reader.word("order"));
     let late = late::read(reader);
     let on_fault = on_fault(reader);
+    let isolation = isolation(reader);
     let dead_letter = reader.word("dead-letter");
     for key in ["window", "aggregate", "allowed-lateness"] {
         reader.pointless(key, "only a window has it", "leave it out, or use `type = \"window\"`");
@@ -53,6 +56,7 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
         order,
         late,
         on_fault,
+        isolation,
     }));
     head.finish(reader, inputs, kind, dead_letter)
 }
@@ -67,12 +71,20 @@ pub(super) fn on_fault(reader: &Reader<'_>) -> OnFault {
     reader.choice("on-fault", &choices).unwrap_or(OnFault::Fail)
 }
 
+/// `isolation`.
+pub(super) fn isolation(reader: &Reader<'_>) -> Isolation {
+    let choices = [("instance", Isolation::Instance), ("call", Isolation::Call)];
+    reader.choice("isolation", &choices).unwrap_or_default()
+}
+
+/// Keys of an operator that has no plugin.
+pub(super) fn without_plugin(reader: &Reader<'_>) {
+    reader.pointless("isolation", "it belongs to a plugin", "leave it out");
+    not_built(reader);
+}
+
 /// Keys of every operator that are not built.
 pub(super) fn not_built(reader: &Reader<'_>) {
-    reader.not_built(
-        "isolation",
-        "leave the key out; an operator has one instance per worker",
-    );
     reader.not_built(
         "grants",
         "leave the key out; plugins have no access to anything outside",

@@ -1,13 +1,14 @@
 //! `[[operator]]` with `type = "window"`.
 
 use wasmill_core::plan::{Early, EarlyWhen, LateResults, Lateness, OnFault};
+use wasmill_core::plugin::Isolation;
 use wasmill_core::time::Micros;
 use wasmill_core::window::{Trigger, TriggerWhen, Windows};
 
 use super::late::{self, LateSpec};
 use super::node::{Head, Kind, Node};
 use super::windows::{self, When};
-use super::{Aggregate, Plugin, aggregate, key, operator, plugin, wasm};
+use super::{Aggregate, Function, Plugin, aggregate, key, operator, plugin, wasm};
 use crate::codes;
 use crate::document::Item;
 use crate::place::Word;
@@ -26,6 +27,7 @@ pub(crate) struct Window {
     pub(crate) pane: bool,
     pub(crate) computes: Computes,
     pub(crate) on_fault: OnFault,
+    pub(crate) isolation: Isolation,
 }
 
 /// What a window computes.
@@ -71,6 +73,22 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
     let pane = reader.boolean("pane").unwrap_or(false);
     let computes = computes(reader);
     let on_fault = wasm::on_fault(reader);
+    let has_plugin = match &computes {
+        Computes::Content(_) => true,
+        Computes::Aggregates(aggregates) => aggregates
+            .iter()
+            .any(|aggregate| matches!(aggregate.function, Function::Plugin(_))),
+    };
+    let isolation = if has_plugin {
+        wasm::isolation(reader)
+    } else {
+        reader.pointless(
+            "isolation",
+            "it belongs to a plugin, and this window has none",
+            "leave it out",
+        );
+        Isolation::default()
+    };
     let dead_letter = reader.word("dead-letter");
     wasm::not_built(reader);
     reader.pointless(
@@ -93,6 +111,7 @@ pub(super) fn read(head: Head, reader: &Reader<'_>) -> Node {
         pane,
         computes,
         on_fault,
+        isolation,
     }));
     head.finish(reader, inputs, kind, dead_letter)
 }

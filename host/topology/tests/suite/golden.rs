@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wasmill_core::plan::{NodeKind, Plan};
+use wasmill_core::plugin::Isolation;
 use wasmill_topology::{Checked, codes, reproducible};
 
 use crate::support;
@@ -85,7 +86,11 @@ fn show_plan(plan: &Plan) -> String {
                 sink.connector.name, sink.connector.config, sink.format.name, sink.columns, sink.order
             ),
         };
-        let _ = writeln!(shown, "{}: {what}", node.id);
+        let isolation = match node.isolation {
+            Isolation::Instance => "",
+            Isolation::Call => " isolation=Call",
+        };
+        let _ = writeln!(shown, "{}: {what}{isolation}", node.id);
         if !node.inputs.is_empty() {
             let _ = writeln!(shown, "    reads {}", names(&node.inputs));
         }

@@ -133,6 +133,22 @@ impl Schema {
         Ok(Self { fields })
     }
 
+    /// The schema of the rows of both: the same columns in the same order, nullable where one of them is. `None` where
+    /// names or types differ.
+    pub fn union(&self, other: &Self) -> Option<Self> {
+        let same = |(a, b): (&Field, &Field)| (&a.name, a.data_type) == (&b.name, b.data_type);
+        if self.len() != other.len() || !self.fields.iter().zip(&other.fields).all(same) {
+            return None;
+        }
+        let fields = self.fields.iter().zip(&other.fields).map(|(a, b)| Field {
+            nullable: a.nullable || b.nullable,
+            ..a.clone()
+        });
+        Some(Self {
+            fields: fields.collect(),
+        })
+    }
+
     /// The fields in order.
     pub fn fields(&self) -> &[Field] {
         &self.fields

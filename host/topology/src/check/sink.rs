@@ -195,9 +195,12 @@ impl Checker<'_> {
     /// The schema of all inputs, which is one.
     pub(super) fn common_schema(&self, node: &Node, inputs: &[StreamIndex]) -> Option<Schema> {
         let first = self.schema(*inputs.first()?);
+        let mut common = first.clone();
         for (input, reference) in inputs.iter().zip(&node.inputs).skip(1) {
             let schema = self.schema(*input);
-            if schema != first {
+            if let Some(both) = common.union(schema) {
+                common = both;
+            } else {
                 self.problems().push(
                     Diagnostic::error(
                         codes::SCHEMAS_DIFFER,
@@ -210,6 +213,6 @@ impl Checker<'_> {
                 return None;
             }
         }
-        Some(first.clone())
+        Some(common)
     }
 }

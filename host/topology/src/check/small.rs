@@ -106,9 +106,17 @@ impl Checker<'_> {
             .map(|port| self.condition(port, schema, &of))
             .collect();
         let ports = conditions.into_iter().collect::<Option<Vec<_>>>()?;
-        let names = std::iter::once("out").chain(split.ports.iter().map(|port| port.name.text.as_str()));
-        let outputs = names
-            .map(|name| Port::new(name, schema.clone()).like(self.stream_at(input)))
+        // A null goes to the ports that ask for nulls, and to no other of its column.
+        let asks_for_nulls = |condition: &&Condition| condition.test == Test::IsNull;
+        let without_nulls = ports.iter().filter(asks_for_nulls).map(|condition| condition.column);
+        let mut outputs = vec![Port::new("out", narrowed(schema, without_nulls))];
+        outputs.extend(ports.iter().zip(&split.ports).map(|(condition, port)| {
+            let column = (condition.test != Test::IsNull).then_some(condition.column);
+            Port::new(&port.name.text, narrowed(schema, column))
+        }));
+        let outputs = outputs
+            .into_iter()
+            .map(|port| port.like(self.stream_at(input)))
             .collect();
         let kind = NodeKind::Split(Box::new(SplitNode { ports }));
         Some(Planned::plain(vec![input], outputs, kind))
@@ -215,6 +223,15 @@ impl Checker<'_> {
             help,
         );
     }
+}
+
+/// A schema whose rows have values in these columns.
+fn narrowed(schema: &Schema, columns: impl IntoIterator<Item = usize>) -> Schema {
+    let mut fields = schema.fields().to_vec();
+    for column in columns {
+        fields[column].nullable = false;
+    }
+    Schema::new(fields).expect("the names are those of a schema")
 }
 
 /// The main port, and `late` with the input's schema where late rows go to one.

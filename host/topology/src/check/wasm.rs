@@ -125,18 +125,23 @@ impl Checker<'_> {
         self.takes_changelogs(node, &inputs, |input| description.inputs[input].changelog);
         let mut outputs = ports(&description.outputs);
         if late == Late::Port && order == RowOrder::EventTime {
-            let schema = self.schema(inputs[0]).clone();
-            if let (Some(other), Some(reference)) = (
-                inputs[1..].iter().find(|&&i| *self.schema(i) != schema),
-                node.inputs.get(1),
-            ) {
+            let first = self.schema(inputs[0]);
+            let mut schema = first.clone();
+            let mut other = None;
+            for &input in &inputs[1..] {
+                match schema.union(self.schema(input)) {
+                    Some(both) => schema = both,
+                    None => other = other.or(Some(input)),
+                }
+            }
+            if let (Some(other), Some(reference)) = (other, node.inputs.get(1)) {
                 self.problems().push(
                     Diagnostic::error(
                         codes::SCHEMAS_DIFFER,
                         format!("the late rows of {} cannot go to one port", node.name),
                     )
-                    .at(&reference.place, format!("this has {}", self.schema(*other)))
-                    .at(&node.inputs[0].place, format!("this has {schema}"))
+                    .at(&reference.place, format!("this has {}", self.schema(other)))
+                    .at(&node.inputs[0].place, format!("this has {first}"))
                     .help("write `late = \"dead-letter\"` or `late = \"drop\"`"),
                 );
             }

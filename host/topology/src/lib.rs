@@ -41,6 +41,7 @@ use wasmill_core::plugin::Describer;
 use crate::problems::Problems;
 
 pub use crate::overrides::PREFIX as OVERRIDE_PREFIX;
+pub use crate::spec::WORKERS_MAX;
 
 /// A topology and what it is read with.
 #[derive(Clone, Copy)]

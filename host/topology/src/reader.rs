@@ -12,6 +12,9 @@ use crate::document::{Entry, Item, Table, Text, Value};
 use crate::place::{At, Place, Word};
 use crate::problems::{Problems, did_you_mean, suggest};
 
+/// What a length of time may be.
+const NOT_NEGATIVE: &str = "a duration is \"0s\" or longer: a whole number and a unit, as in \"10s\"";
+
 /// A table being read.
 pub struct Reader<'d> {
     table: &'d Table,
@@ -161,9 +164,17 @@ impl<'d> Reader<'d> {
     pub fn duration(&self, key: &'static str) -> Option<Micros> {
         let item = self.get(key)?;
         let Value::String(text) = &item.value else {
-            self.wrong_type(key, item, "a duration in quotes, such as \"10s\"");
+            match item.value {
+                Value::Integer(..0) => self.invalid(item, format!("`{key}` is negative"), NOT_NEGATIVE),
+                _ => self.wrong_type(key, item, "a duration in quotes, such as \"10s\""),
+            }
             return None;
         };
+        if text.value.trim_start().starts_with('-') {
+            let message = format!("`{key}` is negative: \"{}\"", text.written);
+            self.invalid(item, message, NOT_NEGATIVE);
+            return None;
+        }
         match text.value.parse() {
             Ok(duration) => Some(duration),
             Err(error) => {
@@ -196,6 +207,12 @@ impl<'d> Reader<'d> {
             Ok(_) => {
                 let (from, to) = (ByteSize(*bounds.start()), ByteSize(*bounds.end()));
                 let message = format!("`{key}` is out of range: \"{}\"", text.written);
+                self.invalid(item, message, format!("it is at least {from} and at most {to}"));
+                None
+            }
+            Err(_) if text.value.trim_start().starts_with('-') => {
+                let (from, to) = (ByteSize(*bounds.start()), ByteSize(*bounds.end()));
+                let message = format!("`{key}` is negative: \"{}\"", text.written);
                 self.invalid(item, message, format!("it is at least {from} and at most {to}"));
                 None
             }

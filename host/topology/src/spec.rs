@@ -33,6 +33,7 @@ pub(crate) use aggregate::{Aggregate, Function, PluginAggregate};
 pub(crate) use checkpoint::Checkpoint;
 pub(crate) use column::ColumnSpec;
 pub(crate) use delivery::DeliverySpec;
+pub use engine::WORKERS_MAX;
 pub(crate) use expression::{Argument, Expression};
 pub(crate) use format::FormatSpec;
 pub(crate) use input::Reference;

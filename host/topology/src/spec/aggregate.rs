@@ -31,7 +31,11 @@ pub(crate) struct PluginAggregate {
 pub(super) fn read(operator: &Reader<'_>) -> Vec<Aggregate> {
     let help = "name what is computed, as in `aggregate = { flights = \"count()\" }`";
     let Some(item) = operator.get("aggregate") else {
-        operator.missing("aggregate", help);
+        operator.missing(
+            "aggregate",
+            "name what is computed, as in `aggregate = { flights = \"count()\" }`, or a `plugin` of the world `window`, \
+             which gets all rows of each window",
+        );
         return Vec::new();
     };
     let Some(table) = operator.table("aggregate") else {

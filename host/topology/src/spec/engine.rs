@@ -4,6 +4,9 @@ use wasmill_core::plan::EngineSettings;
 
 use crate::reader::Reader;
 
+/// Worker threads at most: far more than any machine has cores.
+pub const WORKERS_MAX: usize = 1024;
+
 /// Rows of a batch at most: row numbers within a batch stay small, and a batch fits into a guest's memory.
 const BATCH_ROWS_MAX: usize = 1 << 20;
 
@@ -14,7 +17,7 @@ pub(super) fn read(root: &Reader<'_>) -> EngineSettings {
         return settings;
     };
     let reader = Reader::new(table, "[engine]", root.problems);
-    settings.workers = reader.positive("workers", 1024);
+    settings.workers = reader.positive("workers", WORKERS_MAX);
     if let Some(rows) = reader.positive("batch-rows", BATCH_ROWS_MAX) {
         settings.batch_rows = rows;
     }

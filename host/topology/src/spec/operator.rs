@@ -59,12 +59,44 @@ pub(super) fn read(table: &Table, problems: &Problems) -> Node {
                     codes::INVALID_VALUE,
                     format!("there is no operator type \"{}\"", word.text),
                     &word.place,
-                    did_you_mean(&word.text, "the types are", TYPES),
+                    elsewhere(&word.text)
+                        .map_or_else(|| did_you_mean(&word.text, "the types are", TYPES), str::to_owned),
                 );
             }
             unknown(head, &reader)
         }
     }
+}
+
+/// What does here what other systems have an operator of this name for.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase().replace(['_', ' '], "-");
+    Some(match name.as_str() {
+        "filter" | "where" | "route" | "branch" | "switch" => {
+            "`type = \"split\"` sends rows to ports by conditions on columns, and a plugin filters by whatever it likes: \
+             leave `type` out and name a `plugin` of the world `transform`"
+        }
+        "map" | "flat-map" | "flatmap" | "transform" | "select" | "project" | "explode" | "udf" | "script" => {
+            "a plugin does that row by row: leave `type` out and name a `plugin` of the world `transform`"
+        }
+        "process" | "keyed" | "stateful" | "pattern" | "cep" => {
+            "a plugin with state and timers by key does that: leave `type` out, name a `plugin` of the world `keyed`, and \
+             say its `key`"
+        }
+        "aggregate" | "group-by" | "groupby" | "reduce" | "fold" | "count" | "sum" => {
+            "a window does that: `type = \"window\"`, with `key`, `window = { type = \"tumbling\", size = \"1h\" }` and \
+             `aggregate = { n = \"count()\" }`"
+        }
+        "tumbling" | "sliding" | "hopping" | "session" | "cumulative" | "global" => {
+            "that is a type of window: `type = \"window\"`, `window = { type = \"tumbling\", size = \"1h\" }`"
+        }
+        "merge" | "concat" => "`type = \"union\"` does that",
+        "distinct" | "dedup" | "unique" => "`type = \"deduplicate\"` does that, for a `horizon`",
+        "limit" | "top-n" | "rank" => "`type = \"top\"` gives the first `n` rows `by` a column",
+        "enrich" => "`type = \"lookup\"` adds the columns of a table, and `type = \"join\"` those of a stream",
+        "sort" | "order-by" => "a sink sorts its rows with `order = \"event-time\"`",
+        _ => return None,
+    })
 }
 
 /// An operator that cannot be had. What it would read is read all the same, so that nobody says that nobody reads it.

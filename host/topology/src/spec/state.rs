@@ -23,8 +23,13 @@ pub(super) fn read(root: &Reader<'_>) -> State {
     };
     let reader = Reader::new(table, "[state]", root.problems);
     let choices = [("memory", StateBackend::Memory), ("disk", StateBackend::Disk)];
-    state.backend = reader.choice("backend", &choices).unwrap_or_default();
-    if state.backend == StateBackend::Disk {
+    let backend = reader.choice("backend", &choices);
+    state.backend = backend.unwrap_or_default();
+    if backend.is_none() && reader.get("backend").is_some() {
+        // Which of the two was meant is not known, nor whether these do something.
+        reader.get("memory");
+        reader.get("path");
+    } else if state.backend == StateBackend::Disk {
         // Below, the parts of the store that must be in memory leave nothing for state.
         state.memory_bytes = reader.size("memory", 16 << 20..=1 << 44);
         state.path = reader.word("path").map(|word| word.text.into());

@@ -40,6 +40,8 @@ impl Metered {
             late,
             corrected,
             unassigned,
+            late_sides: _,
+            holds_rows: _,
         } = &*self.metrics;
         for (total, now, before) in [
             (rows_in, now.rows_in, before.rows_in),
@@ -59,8 +61,13 @@ impl Metered {
 
 impl Operator for Metered {
     fn batch(&mut self, input: usize, batch: Batch, out: &mut dyn Emit) -> Result<(), Fault> {
+        let late = self.published.late;
         let result = self.operator.batch(input, batch, out);
         self.publish();
+        // A row is judged when it comes.
+        if let Some(sides) = &self.metrics.late_sides {
+            sides[input].fetch_add(self.published.late - late, Ordering::Relaxed);
+        }
         result
     }
 

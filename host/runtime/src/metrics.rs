@@ -28,7 +28,7 @@ impl Metrics {
             match node.kind {
                 NodeKind::Source(_) => drop(metrics.sources.insert(id, Arc::default())),
                 NodeKind::Sink(_) => drop(metrics.sinks.insert(id, Arc::default())),
-                _ => drop(metrics.operators.insert(id, Arc::default())),
+                _ => drop(metrics.operators.insert(id, Arc::new(OperatorMetrics::of(&node.kind)))),
             }
         }
         Arc::new(metrics)
@@ -278,6 +278,36 @@ pub struct OperatorMetrics {
     pub corrected: AtomicU64,
     /// Rows outside all windows.
     pub unassigned: AtomicU64,
+    /// Of a join, the late rows of its left and its right side.
+    pub late_sides: Option<[AtomicU64; 2]>,
+    /// Whether it holds back what rows give until others have come: when a run ends before its input does, what it holds
+    /// gives nothing.
+    pub holds_rows: bool,
+}
+
+impl OperatorMetrics {
+    /// Zeros for an operator.
+    fn of(kind: &NodeKind) -> Self {
+        let holds_rows = match kind {
+            NodeKind::Window(_)
+            | NodeKind::Content(_)
+            | NodeKind::Keyed(_)
+            | NodeKind::Join(_)
+            | NodeKind::Deduplicate(_)
+            | NodeKind::Top(_) => true,
+            NodeKind::Source(_)
+            | NodeKind::Transform(_)
+            | NodeKind::Lookup(_)
+            | NodeKind::Union
+            | NodeKind::Split(_)
+            | NodeKind::Sink(_) => false,
+        };
+        Self {
+            late_sides: matches!(kind, NodeKind::Join(_)).then(<[AtomicU64; 2]>::default),
+            holds_rows,
+            ..Self::default()
+        }
+    }
 }
 
 /// The counters of a sink.

@@ -42,6 +42,96 @@ fn a_bad_record_stops_the_run_and_is_named_with_file_line_and_column() {
     assert!(error.contains("\"two\""), "{error}");
 }
 
+/// Two sides of a join: the left has two late rows, the right one.
+#[test]
+fn the_late_rows_of_a_join_are_counted_by_side() {
+    let source = |id: &str| {
+        format!(
+            r#"
+            [[source]]
+            id = "{id}"
+            connector = "file"
+            path = "input/{id}.csv"
+            format = "csv"
+            schema = [{{ name = "at", type = "timestamp" }}, {{ name = "id", type = "int64" }}]
+            event-time = "at"
+            watermark = {{ strategy = "monotonic" }}
+            "#
+        )
+    };
+    let sandbox = Sandbox::new(&format!(
+        r#"
+        {}{}
+        [[operator]]
+        id = "both"
+        type = "join"
+        left = "orders"
+        right = "payments"
+        on = {{ id = "id" }}
+        within = {{ before = "1m" }}
+        prefix = {{ right = "paid_" }}
+
+        [[sink]]
+        id = "out"
+        connector = "stdout"
+        input = "both"
+        format = "csv"
+        "#,
+        source("orders"),
+        source("payments")
+    ));
+    let row = |second: u32| format!("2024-05-01T10:00:{second:02}Z,1\n");
+    sandbox.write("input/orders.csv", format!("at,id\n{}{}{}", row(30), row(1), row(2)));
+    sandbox.write("input/payments.csv", format!("at,id\n{}{}{}", row(30), row(40), row(3)));
+    let summary = sandbox.run().finish().expect_code(0).summary();
+    let counts = &summary["operators"]["both"];
+    assert_eq!(
+        (&counts["late"], &counts["late-left"]),
+        (&3.into(), &2.into()),
+        "{counts}"
+    );
+    assert_eq!(counts["late-right"], 1, "{counts}");
+    assert_eq!(summary["open"], serde_json::json!([]), "the input has ended");
+}
+
+#[test]
+fn a_run_that_fails_says_where_windows_were_open() {
+    let hourly = r#"
+        [[operator]]
+        id = "hourly"
+        type = "window"
+        input = "orders"
+        window = { type = "tumbling", size = "1h" }
+        aggregate = { orders = "count()" }
+
+        [[operator]]
+        id = "first"
+        type = "split"
+        input = "orders"
+        ports = { one = { column = "id", op = "==", value = 1 } }
+
+        [[sink]]
+        id = "hours"
+        connector = "file"
+        input = "hourly"
+        path = "output/hours.csv"
+        format = "csv"
+
+        [[sink]]
+        id = "ones"
+        connector = "file"
+        input = ["first", "first.one"]
+        path = "output/ones.csv"
+        format = "csv"
+    "#;
+    let sandbox = sandbox(hourly);
+    // So much that rows have come to the window before the last record is read.
+    let good = "2024-05-01T10:00:00Z,1\n".repeat(100_000);
+    sandbox.write("input/orders.csv", format!("at,id\n{good}2024-05-01T10:00:02Z,two\n"));
+    let finished = sandbox.run().workers(1).finish().expect_code(1);
+    assert_eq!(finished.summary()["open"], serde_json::json!(["hourly"]));
+}
+
 #[test]
 fn a_bad_record_is_skipped_where_the_topology_says_so() {
     let sandbox = sandbox("on-invalid = \"skip\"");

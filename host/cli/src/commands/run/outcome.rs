@@ -55,8 +55,12 @@ pub(super) fn summarise(
         summarise_partitions(out, source)?;
     }
     for (id, operator) in &metrics.operators {
+        let late = match &operator.late_sides {
+            Some([left, right]) => [some("late on the left", left), some("late on the right", right)].concat(),
+            None => some("late", &operator.late),
+        };
         let more = [
-            some("late", &operator.late),
+            late,
             some("late but in time for a correction", &operator.corrected),
             some("outside all windows", &operator.unassigned),
             some("rejected", &operator.rejected),
@@ -77,10 +81,31 @@ pub(super) fn summarise(
             some("rejected", &sink.rejected)
         )?;
     }
+    let held = held(metrics, outcome);
+    if !held.is_empty() {
+        writeln!(
+            out,
+            "  the run {} before the end of its input: what was open at {} gave no result",
+            state(outcome),
+            held.join(", ")
+        )?;
+    }
     if let Err(failure @ Failure::Fault(_)) = outcome {
         writeln!(out, "error: {failure}")?;
     }
     Ok(())
+}
+
+/// The operators that had taken rows and may have held some of them back, where the input did not come to its end.
+fn held<'a>(metrics: &'a Metrics, outcome: &Result<(), Failure>) -> Vec<&'a str> {
+    if outcome.is_ok() {
+        return Vec::new();
+    }
+    let operators = metrics.operators.iter();
+    operators
+        .filter(|(_, operator)| operator.holds_rows && load(&operator.rows_in) > 0)
+        .map(|(id, _)| id.as_str())
+        .collect()
 }
 
 fn also(label: &str, count: u64) -> String {
@@ -155,7 +180,7 @@ pub(super) fn write_json(
         .operators
         .iter()
         .map(|(id, operator)| {
-            let counts = json!({
+            let mut counts = json!({
                 "rows-in": load(&operator.rows_in),
                 "rows-out": load(&operator.rows_out),
                 "late": load(&operator.late),
@@ -164,6 +189,10 @@ pub(super) fn write_json(
                 "rejected": load(&operator.rejected),
                 "skipped": load(&operator.skipped),
             });
+            if let Some([left, right]) = &operator.late_sides {
+                counts["late-left"] = json!(load(left));
+                counts["late-right"] = json!(load(right));
+            }
             (id.to_string(), counts)
         })
         .collect();
@@ -183,6 +212,7 @@ pub(super) fn write_json(
         "seconds": elapsed.seconds(),
         "sources": sources,
         "operators": operators,
+        "open": held(metrics, outcome),
         "sinks": sinks,
     });
     writeln!(out, "{summary}")

@@ -10,7 +10,7 @@ use wasmill_topology::codes;
 use wasmill_topology::reading::{Entry, Item, Problems, Table, Value, Word, did_you_mean, list as names};
 
 use crate::diff::{self, Line};
-use crate::kept::KeptTable;
+use crate::kept::{KeptTable, TIMER};
 use crate::rows::typed;
 use crate::run::HIDDEN;
 use crate::spec::{MAIN, StepSpec};
@@ -314,15 +314,25 @@ fn not_keyed(item: &Item, tested: &Tested, problems: &Problems) {
 fn wanted_kept(row: &Table, item: &Item, table: &KeptTable, problems: &Problems) -> Wanted {
     let mut wanted: Wanted = vec![None; table.columns.len()];
     let mut named = vec![false; table.columns.len()];
+    let mut misspelt = false;
+    let what = if table.is_timers() {
+        "a timer".to_owned()
+    } else {
+        format!("a row of the table `{}`", table.name)
+    };
     for entry in &row.entries {
         let Some(column) = table.columns.iter().position(|field| *field.name == *entry.key) else {
+            misspelt = true;
             let names = table.columns.iter().map(|field| &*field.name);
-            let message = format!("there is no column `{}` here", entry.key);
+            let message = format!("{what} has no column `{}`", entry.key);
             let help = did_you_mean(&entry.key, "the columns are", names);
             problems.error(codes::UNKNOWN_COLUMN, message, &entry.place, help);
             continue;
         };
         named[column] = true;
+        if table.is_timers() && &*table.columns[column].name == TIMER {
+            timer_exists(entry, table, problems);
+        }
         let value = typed(entry, table.columns[column].data_type, None, problems);
         wanted[column] = value.map(|value| value::text(value.as_value()));
     }
@@ -332,13 +342,26 @@ fn wanted_kept(row: &Table, item: &Item, table: &KeptTable, problems: &Problems)
             wanted[column] = Some("0".to_owned());
         } else if field.nullable {
             wanted[column] = Some("null".to_owned());
-        } else {
-            let message = format!("a row has no `{}`", field.name);
+        } else if !misspelt {
+            let message = format!("{what} has no `{}`", field.name);
             let help = format!("the columns are {}", columns_of(table, DataType::name));
             problems.error(codes::TEST_ROW, message, &item.place, help);
         }
     }
     wanted
+}
+
+/// Reports a kind of timer that the plugin does not have.
+fn timer_exists(entry: &Entry, table: &KeptTable, problems: &Problems) {
+    let Value::String(text) = &entry.item.value else {
+        return;
+    };
+    let kinds = table.timer_kinds();
+    if !kinds.contains(&text.value) {
+        let message = format!("the plugin has no timer `{}`", text.value);
+        let help = did_you_mean(&text.value, "its timers are", kinds.iter().map(String::as_str));
+        problems.error(codes::TEST_NAME, message, &entry.item.place, help);
+    }
 }
 
 fn columns_of(table: &KeptTable, name: fn(DataType) -> &'static str) -> String {

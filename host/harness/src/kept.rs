@@ -12,6 +12,9 @@ use crate::value;
 /// The name of the table of timers among a node's tables. A guest's table is not called so.
 pub(crate) const TIMERS: &str = "timers of the operator";
 
+/// The column of a timer's kind.
+pub(crate) const TIMER: &str = "_timer";
+
 /// What a keyed operator keeps under one name.
 #[derive(Clone, Debug)]
 pub(crate) struct KeptTable {
@@ -59,7 +62,7 @@ fn of_node(plan: &Plan, at: usize, keyed: &KeyedNode) -> Vec<KeptTable> {
         });
     }
     let mut columns = key.clone();
-    columns.push(Field::required("_timer", DataType::Utf8));
+    columns.push(Field::required(TIMER, DataType::Utf8));
     columns.push(Field::required("_time", DataType::Timestamp));
     columns.push(Field::required("_tag", DataType::Int64));
     tables.push(KeptTable {
@@ -89,6 +92,11 @@ fn key_fields(plan: &Plan, at: usize, keyed: &KeyedNode) -> Vec<Field> {
 impl KeptTable {
     pub(crate) fn is_timers(&self) -> bool {
         self.number.is_none()
+    }
+
+    /// Of timers, the names of their kinds.
+    pub(crate) fn timer_kinds(&self) -> &[String] {
+        &self.timers
     }
 
     /// The rows, each with its values as JSON, sorted.

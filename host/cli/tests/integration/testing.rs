@@ -92,8 +92,10 @@ fn every_mistake_of_a_test_file_is_shown_with_its_line() {
 fn a_folder_without_test_files_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let output = wasmill(folder.path(), &[]);
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(text(&output.stdout), "no file *.test.toml was found\n");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("no test file was found in .: "), "{said}");
+    assert!(said.contains("the name of a test file ends with .test.toml"), "{said}");
     assert_eq!(wasmill(folder.path(), &["absent.test.toml"]).status.code(), Some(1));
 }
 
@@ -177,16 +179,63 @@ fn a_new_plugin_with_state_and_timers_passes_its_tests() {
     );
 }
 
-#[test]
-fn a_plugin_that_remembers_rows_outside_of_its_state_fails_with_the_shape_that_shows_it() {
+/// A plugin that adds the number of rows that its instance has seen to the words of a line.
+fn remembering() -> tempfile::TempDir {
     let count = "let words = row.line.split_whitespace().count();";
-    let folder = new_plugin("remembering", "transform", |source| {
+    new_plugin("remembering", "transform", |source| {
         assert!(source.contains(count), "the template counts words");
         let remembering = "static SEEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
             let seen = SEEN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let words = row.line.split_whitespace().count() + seen;";
         source.replace(count, remembering)
-    });
+    })
+}
+
+#[test]
+fn an_instance_for_each_call_knows_nothing_of_the_calls_before() {
+    let folder = remembering();
+    let topology = |isolation: &str| {
+        format!(
+            r#"
+            engine = {{ workers = 1, batch-rows = 1 }}
+
+            [[source]]
+            id = "lines"
+            connector = "file"
+            path = "lines.txt"
+            format = "text"
+
+            [[operator]]
+            id = "count"
+            plugin = "remembering/remembering.wasm"
+            input = "lines"
+            isolation = "{isolation}"
+
+            [[sink]]
+            id = "out"
+            connector = "stdout"
+            input = "count"
+            format = "csv"
+            "#
+        )
+    };
+    fs::write(folder.path().join("lines.txt"), "a\nb\nc\n").unwrap();
+    let run = |isolation: &str| {
+        let file = folder.path().join("topology.toml");
+        fs::write(&file, topology(isolation)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wasmill"));
+        let output = command.arg("run").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert_eq!(run("call"), "line,words\na,1\nb,1\nc,1\n");
+    // The law forbids that a plugin remembers rows; this one shows that its instance stays.
+    assert_eq!(run("instance"), "line,words\na,1\nb,2\nc,3\n");
+}
+
+#[test]
+fn a_plugin_that_remembers_rows_outside_of_its_state_fails_with_the_shape_that_shows_it() {
+    let folder = remembering();
     let file = folder.path().join("remembering/remembering.test.toml");
     let tests = fs::read_to_string(&file).unwrap().replace("words = 0", "words = 1");
     fs::write(file, tests).unwrap();
@@ -197,6 +246,26 @@ fn a_plugin_that_remembers_rows_outside_of_its_state_fails_with_the_shape_that_s
         said.contains("with 2 subtasks and batches of 1 row: output `out` gives something else at step 1"),
         "{said}"
     );
+}
+
+#[test]
+fn a_timer_that_the_plugin_does_not_have_is_told_with_those_that_it_has() {
+    let sandbox = Sandbox::of("examples/04-anomalies");
+    fs::remove_file(sandbox.path("input")).unwrap();
+    let example = repository().join("examples/04-anomalies");
+    fs::copy(example.join("alert.test.jsonl"), sandbox.path("alert.test.jsonl")).unwrap();
+    let test = fs::read_to_string(example.join("alert.test.toml")).unwrap();
+    let check = |mistake: &str, instead: &str, said: &str| {
+        assert!(test.contains(mistake), "{mistake}");
+        sandbox.write("alert.test.toml", test.replacen(mistake, instead, 1));
+        let output = wasmill(&sandbox.path(""), &["alert.test.toml"]);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert!(told.contains(said), "{told}");
+        assert_eq!(told.matches("error[").count(), 1, "the mistake is told once: {told}");
+    };
+    check("_timer = ", "_tiemr = ", "did you mean `_timer`?");
+    check("_timer = \"", "_timer = \"x", "the plugin has no timer `x");
 }
 
 /// Rows without the order of their keys, sorted.

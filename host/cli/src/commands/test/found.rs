@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// What the name of a test file ends with.
 const ENDING: &str = ".test.toml";
+/// A name of a test file.
+const EXAMPLE: &str = "topology.test.toml";
 /// Folders in which nobody keeps tests.
 const SKIPPED: [&str; 2] = ["target", "node_modules"];
 
 /// The test files that are named, and those in the folders that are named, by path; of the current folder where none is.
 ///
 /// # Errors
-/// Something that is named is not there, or a folder cannot be read.
+/// Something that is named is not there, a folder cannot be read, or no test file is there.
 pub(crate) fn files(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     let here = [PathBuf::from(".")];
     let paths = if paths.is_empty() { &here } else { paths };
@@ -24,6 +26,14 @@ pub(crate) fn files(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
         } else {
             files.push(path.clone());
         }
+    }
+    if files.is_empty() {
+        let folders: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let message = format!(
+            "no test file was found in {}: the name of a test file ends with {ENDING}, as in {EXAMPLE}",
+            folders.join(", ")
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, message));
     }
     files.sort();
     files.dedup();
@@ -78,5 +88,8 @@ mod tests {
             .collect();
         assert_eq!(found, [Path::new("a.test.toml"), Path::new("b/c.test.toml")]);
         assert!(files(&[folder.path().join("none")]).is_err());
+        std::fs::create_dir(folder.path().join("empty")).unwrap();
+        let empty = files(&[folder.path().join("empty")]).unwrap_err();
+        assert!(empty.to_string().contains("ends with .test.toml"), "{empty}");
     }
 }

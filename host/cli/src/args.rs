@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use wasmill_topology::WORKERS_MAX;
 
 /// A stream processor: topologies in TOML, operators in WebAssembly.
 ///
@@ -112,11 +113,12 @@ Examples:
     },
     /// Say what a plugin is: its world, its imports, its size
     ///
-    /// With --input the plugin is also asked which columns it needs and gives.
+    /// With --input the plugin is also asked which columns it needs and gives; a keyed one also needs --key.
     #[command(after_long_help = "\
 Examples:
   wasmill inspect plugins/delay-class.wasm
   wasmill inspect plugins/delay-class.wasm --input 'origin: utf8, dep_delay: int64?' --config '{\"threshold\": 30}'
+  wasmill inspect plugins/sessions.wasm --input 'host: utf8, load: float64' --key host
 
 A `?` behind a type means that a value may be null.")]
     Inspect {
@@ -125,6 +127,9 @@ A `?` behind a type means that a value may be null.")]
         /// The columns of an input, as in 'origin: utf8, delay: int64?'. More than once for several inputs.
         #[arg(long = "input", value_name = "COLUMNS")]
         inputs: Vec<String>,
+        /// A column of the key, for keyed and window plugins; '' for one key of all rows. More than once for several.
+        #[arg(long = "key", value_name = "COLUMN", requires = "inputs")]
+        key: Vec<String>,
         /// The configuration, as JSON.
         #[arg(long, value_name = "JSON", default_value = "{}", requires = "inputs")]
         config: String,
@@ -173,7 +178,7 @@ Examples:
   wasmill test --bless                      write what came to the files that tests expect
 
 With --format json each test is a line, and the last line sums them up.
-Exit codes: 0 all tests passed, 1 one failed, 3 a test file or its topology has errors.")]
+Exit codes: 0 all tests passed, 1 one failed or there is no test file, 3 a test file or its topology has errors.")]
     Test {
         /// Test files, and folders with test files. Default: the current folder.
         #[arg(value_name = "PATH")]
@@ -213,8 +218,17 @@ pub(crate) struct Topology {
     #[arg(id = "topology", value_name = "TOPOLOGY")]
     pub(crate) file: PathBuf,
     /// Worker threads. Default: one per core.
-    #[arg(long)]
+    #[arg(long, value_parser = workers)]
     pub(crate) workers: Option<NonZeroUsize>,
+}
+
+/// Worker threads: as many as a topology may ask for.
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    let count = text
+        .parse()
+        .ok()
+        .filter(|count: &NonZeroUsize| count.get() <= WORKERS_MAX);
+    count.ok_or_else(|| format!("it is a whole number, at least 1 and at most {WORKERS_MAX}"))
 }
 
 /// The language of a picture.

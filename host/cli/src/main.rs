@@ -55,7 +55,15 @@ fn execute(command: Command, format: Format) -> Result<Exit, Box<dyn Error>> {
             output,
         } => commands::graph::execute(&topology, picture, output, format),
         Command::Run { topology } => run(&topology, format),
-        Command::Inspect { plugin, inputs, config } => commands::inspect::execute(&plugin, &inputs, &config, format),
+        Command::Inspect {
+            plugin,
+            inputs,
+            key,
+            config,
+        } => {
+            let question = commands::inspect::Question { inputs, key, config };
+            commands::inspect::execute(&plugin, &question, format)
+        }
         Command::New { name, world, folder } => commands::new::execute(&name, world, folder, format),
         Command::Build { project, output } => commands::build::execute(&project, output, format),
         Command::Test {

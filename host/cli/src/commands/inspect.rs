@@ -1,33 +1,46 @@
-//! `wasmill inspect`.
+//! `wasmill inspect`: reads a plugin, and asks it what it needs and gives where its inputs are told.
+
+mod report;
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use wasmill_component::{PluginReport, inspect};
+use wasmill_component::inspect;
 use wasmill_core::aggregate::AggregateDescription;
+use wasmill_core::content::ContentDescription;
+use wasmill_core::keyed::KeyedDescription;
 use wasmill_core::plugin::{Describer, Limits, World};
 use wasmill_core::schema::{DataType, Field, Schema};
-use wasmill_core::transform::{InputDescription, Requirement, TransformDescription};
+use wasmill_core::transform::{InputDescription, TransformDescription};
 
 use crate::args::Format;
 use crate::exit::Exit;
 use crate::topology;
 
+/// What a plugin is asked about.
+pub(crate) struct Question {
+    /// The columns of each input, as written.
+    pub(crate) inputs: Vec<String>,
+    /// The columns of the key, as written; an empty name alone is one key for all rows.
+    pub(crate) key: Vec<String>,
+    /// The configuration, as JSON.
+    pub(crate) config: String,
+}
+
 /// Says what a plugin is.
-pub(crate) fn execute(plugin: &Path, inputs: &[String], config: &str, format: Format) -> Result<Exit, Box<dyn Error>> {
+pub(crate) fn execute(plugin: &Path, question: &Question, format: Format) -> Result<Exit, Box<dyn Error>> {
     let report = inspect(plugin)?;
-    let described = match inputs {
+    let described = match question.inputs.as_slice() {
         [] => None,
-        _ => Some(describe(plugin, inputs, config)?),
+        _ => Some(describe(plugin, question)?),
     };
     let mut out = io::stdout().lock();
     match format {
-        Format::Json => writeln!(out, "{}", machine(&report, described.as_ref()))?,
-        Format::Human => out.write_all(human(&report, described.as_ref()).as_bytes())?,
+        Format::Json => writeln!(out, "{}", report::machine(&report, described.as_ref()))?,
+        Format::Human => out.write_all(report::human(&report, described.as_ref()).as_bytes())?,
     }
     Ok(if report.served.is_ok() { Exit::Ok } else { Exit::Failed })
 }
@@ -35,29 +48,80 @@ pub(crate) fn execute(plugin: &Path, inputs: &[String], config: &str, format: Fo
 /// What a plugin says of itself.
 struct Described {
     inputs: Vec<InputDescription>,
+    key: Vec<Field>,
     answer: Answer,
 }
 
 enum Answer {
     Transform(TransformDescription),
     Aggregate(AggregateDescription),
+    Keyed(KeyedDescription),
+    Content(ContentDescription),
 }
 
-fn describe(plugin: &Path, inputs: &[String], config: &str) -> Result<Described, Box<dyn Error>> {
-    let config: Value = serde_json::from_str(config).map_err(|error| format!("--config is no JSON: {error}"))?;
+fn describe(plugin: &Path, question: &Question) -> Result<Described, Box<dyn Error>> {
+    let config: Value =
+        serde_json::from_str(&question.config).map_err(|error| format!("--config is no JSON: {error}"))?;
     let config = config.to_string();
-    let inputs: Vec<InputDescription> = inputs.iter().enumerate().map(input).collect::<Result<_, _>>()?;
+    let inputs: Vec<InputDescription> = question
+        .inputs
+        .iter()
+        .enumerate()
+        .map(input)
+        .collect::<Result<_, _>>()?;
     let host = topology::host()?;
     let describer: &dyn Describer = &host;
     let limits = Limits::default();
     let (found, world) = describer.load(plugin)?;
-    let answer = match (world, inputs.as_slice()) {
-        (World::Transform, inputs) => Answer::Transform(describer.transform(&found, &config, inputs, &limits)?),
-        (World::Aggregate, [input]) => Answer::Aggregate(describer.aggregate(&found, &config, input, &limits)?),
-        (World::Aggregate, _) => return Err("an aggregate has one input".into()),
-        (world, _) => return Err(format!("a plugin of the world {} is not asked yet", world.name()).into()),
+    let key = key(world, &question.key, &inputs)?;
+    let one = || match inputs.as_slice() {
+        [input] => Ok(input),
+        _ => Err(format!("a plugin of the world {} has one input", world.name())),
     };
-    Ok(Described { inputs, answer })
+    let answer = match world {
+        World::Transform => Answer::Transform(describer.transform(&found, &config, &inputs, &limits)?),
+        World::Aggregate => Answer::Aggregate(describer.aggregate(&found, &config, one()?, &limits)?),
+        World::Keyed => Answer::Keyed(describer.keyed(&found, &config, &inputs, &key, &limits)?),
+        World::Window => Answer::Content(describer.content(&found, &config, one()?, &key, &limits)?),
+    };
+    Ok(Described { inputs, key, answer })
+}
+
+/// The columns of the key, which every input has.
+fn key(world: World, columns: &[String], inputs: &[InputDescription]) -> Result<Vec<Field>, String> {
+    match (world, columns) {
+        (World::Transform | World::Aggregate, [_, ..]) => {
+            return Err(format!(
+                "--key does nothing: a plugin of the world {} sees no keys",
+                world.name()
+            ));
+        }
+        (World::Keyed, []) => {
+            return Err(
+                "a plugin of the world keyed is asked with its key: give --key COLUMN for each key column, or \
+                 --key '' for one key of all rows"
+                    .to_owned(),
+            );
+        }
+        (_, [empty]) if empty.is_empty() => return Ok(Vec::new()),
+        _ => {}
+    }
+    columns.iter().map(|name| key_column(name, inputs)).collect()
+}
+
+fn key_column(name: &str, inputs: &[InputDescription]) -> Result<Field, String> {
+    let fields = inputs.iter().map(|input| {
+        let found = input.schema.fields().iter().find(|field| *field.name == *name);
+        found.ok_or_else(|| format!("--key {name}: there is no such column in --input '{}'", input.schema))
+    });
+    let fields: Vec<&Field> = fields.collect::<Result<_, _>>()?;
+    if let Some(other) = fields.iter().find(|field| field.data_type != fields[0].data_type) {
+        return Err(format!(
+            "--key {name}: it is {} in one input and {} in another",
+            fields[0].data_type, other.data_type
+        ));
+    }
+    Ok(fields[0].clone())
 }
 
 /// `origin: utf8, dep_delay: int64?`
@@ -92,166 +156,31 @@ fn field(text: &str) -> Result<Field, String> {
     })
 }
 
-fn digest(report: &PluginReport) -> String {
-    report.digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn human(report: &PluginReport, described: Option<&Described>) -> String {
-    let mut text = format!("{}\n", report.path.display());
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<14}{value}");
-    };
-    if let Some(name) = &report.name {
-        line("name", name);
-    }
-    let worlds: Vec<String> = report.worlds.iter().map(|world| world.name().to_owned()).collect();
-    line("world", &words(&worlds));
-    line("contract", report.contract.as_deref().unwrap_or("none"));
-    line("size", &format!("{} bytes", report.size_bytes));
-    line("digest", &digest(report));
-    line("imports", &words(&report.imports));
-    line("exports", &words(&report.exports));
-    for (what, tools) in &report.producers {
-        let tools: Vec<String> = tools
-            .iter()
-            .map(|(name, version)| format!("{name} {version}").trim().to_owned())
-            .collect();
-        line(what, &tools.join(", "));
-    }
-    match &report.served {
-        Ok(_) => line("runs here", "yes"),
-        Err(error) => line("runs here", &format!("no: {error}")),
-    }
-    if let Some(described) = described {
-        text.push_str(&human_description(described));
-    }
-    text
-}
-
-fn words(words: &[String]) -> String {
-    if words.is_empty() {
-        "none".to_owned()
-    } else {
-        words.join(", ")
-    }
-}
-
-fn needs(requirement: &Requirement, input: &InputDescription) -> Vec<String> {
-    let column = |&column: &usize| input.schema.fields()[column].to_string();
-    let mut needs: Vec<String> = requirement.columns.iter().map(column).collect();
-    if requirement.event_times {
-        needs.push("the event time".to_owned());
-    }
-    needs
-}
-
-fn human_description(described: &Described) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<14}{value}");
-    };
-    match &described.answer {
-        Answer::Transform(description) => {
-            for (requirement, input) in description.inputs.iter().zip(&described.inputs) {
-                line("needs", &words(&needs(requirement, input)));
-            }
-            for output in &description.outputs {
-                line("gives", &format!("{} ({})", output.name, output.schema));
-            }
-            if let (Some(retime), Some(main)) = (&description.retime, description.outputs.first()) {
-                let column = &main.schema.fields()[retime.column].name;
-                line(
-                    "event time",
-                    &format!("{column}, at most {} before the row's", retime.lag),
-                );
-            }
-        }
-        Answer::Aggregate(description) => {
-            line("needs", &words(&needs(&description.input, &described.inputs[0])));
-            let shown = |fields: Vec<&Field>| fields.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            line(
-                "keeps",
-                &shown(description.accumulators.iter().map(|a| &a.field).collect()),
-            );
-            line("gives", &shown(description.results.iter().collect()));
-            line(
-                "order",
-                if description.commutative {
-                    "any order of rows"
-                } else {
-                    "rows in event-time order"
-                },
-            );
-        }
-    }
-    text
-}
-
-fn machine(report: &PluginReport, described: Option<&Described>) -> Value {
-    let producers: serde_json::Map<String, Value> = report
-        .producers
-        .iter()
-        .map(|(what, tools)| {
-            let tools: serde_json::Map<String, Value> = tools
-                .iter()
-                .map(|(name, version)| (name.clone(), json!(version)))
-                .collect();
-            (what.clone(), Value::Object(tools))
-        })
-        .collect();
-    json!({
-        "kind": "plugin",
-        "file": report.path,
-        "name": report.name,
-        "worlds": report.worlds.iter().map(|world| world.name()).collect::<Vec<_>>(),
-        "contract": report.contract,
-        "size-bytes": report.size_bytes,
-        "digest": digest(report),
-        "imports": report.imports,
-        "exports": report.exports,
-        "producers": producers,
-        "runs": report.served.is_ok(),
-        "reason": report.served.as_ref().err().map(ToString::to_string),
-        "description": described.map(machine_description),
-    })
-}
-
-fn machine_description(described: &Described) -> Value {
-    match &described.answer {
-        Answer::Transform(description) => {
-            let inputs = description.inputs.iter().zip(&described.inputs);
-            let inputs: Vec<Value> = inputs.map(|(needed, input)| machine_needs(needed, input)).collect();
-            let outputs: Vec<Value> = description
-                .outputs
-                .iter()
-                .map(|output| json!({ "port": &*output.name, "columns": output.schema }))
-                .collect();
-            json!({ "inputs": inputs, "outputs": outputs })
-        }
-        Answer::Aggregate(description) => json!({
-            "inputs": [machine_needs(&description.input, &described.inputs[0])],
-            "accumulators": description.accumulators.iter().map(|a| &a.field).collect::<Vec<_>>(),
-            "results": description.results,
-            "commutative": description.commutative,
-        }),
-    }
-}
-
-fn machine_needs(requirement: &Requirement, input: &InputDescription) -> Value {
-    let columns: Vec<&Field> = requirement
-        .columns
-        .iter()
-        .map(|&column| &input.schema.fields()[column])
-        .collect();
-    json!({ "columns": columns, "event-times": requirement.event_times })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_is_in_every_input_and_of_one_type() {
+        let inputs = |texts: &[&str]| -> Vec<InputDescription> {
+            let read = texts
+                .iter()
+                .map(|text| input((0, &(*text).to_owned())).expect("columns"));
+            read.collect()
+        };
+        let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
+        let one = inputs(&["host: utf8, load: float64?"]);
+        let found = key(World::Keyed, &names(&["host"]), &one).expect("it has the column");
+        assert_eq!(found, [Field::required("host", DataType::Utf8)]);
+        assert_eq!(key(World::Keyed, &names(&[""]), &one), Ok(Vec::new()));
+        assert_eq!(key(World::Window, &[], &one), Ok(Vec::new()));
+        let told = key(World::Keyed, &[], &one).expect_err("it has state by key");
+        assert!(told.contains("--key COLUMN"), "{told}");
+        assert!(key(World::Transform, &names(&["host"]), &one).is_err());
+        assert!(key(World::Keyed, &names(&["hots"]), &one).is_err());
+        let two = inputs(&["host: utf8", "host: int64"]);
+        assert!(key(World::Keyed, &names(&["host"]), &two).is_err());
+    }
 
     #[test]
     fn columns_are_read_as_they_are_written() {

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::sandbox;
+
 /// The folder of the golden topologies; paths in the output start here.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/cli")
@@ -96,6 +98,63 @@ fn the_ending_of_the_output_chooses_the_language() {
 #[test]
 fn what_is_no_plugin_cannot_be_inspected() {
     check(&["inspect", "flights.toml"], 1, "inspect-no-plugin.txt");
+}
+
+/// What `inspect` says of a shipped plugin, as JSON.
+fn described(plugin: &str, arguments: &[&str]) -> serde_json::Value {
+    let file = sandbox::plugin(plugin);
+    let output = wasmill(&[&["inspect", &*file.to_string_lossy(), "--format", "json"], arguments].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("it is JSON")["description"].take()
+}
+
+#[test]
+fn plugins_with_keys_are_described_with_their_inputs() {
+    const COLUMNS: &str = "host: utf8, value: int64?, note: utf8?";
+    let gaps = described(
+        "gaps",
+        &["--input", COLUMNS, "--key", "host", "--config", r#"{"seconds": 60}"#],
+    );
+    assert_eq!(gaps["key"][0]["name"], "host");
+    assert_eq!(gaps["tables"][0]["name"], "seen");
+    assert_eq!(
+        gaps["timers"][0],
+        serde_json::json!({ "name": "quiet", "time": "event" })
+    );
+    let columns: Vec<_> = gaps["outputs"][0]["columns"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .collect();
+    let names: Vec<_> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
+    assert_eq!(names, ["host", "event", "rows", "total"]);
+    let median = described("median", &["--input", COLUMNS]);
+    assert_eq!(median["key"], serde_json::json!([]));
+    assert_eq!(median["outputs"][0]["columns"][1]["name"], "median");
+}
+
+#[test]
+fn a_keyed_plugin_that_is_asked_without_a_key_says_what_to_give() {
+    let file = sandbox::plugin("gaps");
+    let file = file.to_string_lossy();
+    let output = wasmill(&["inspect", &file, "--input", "host: utf8"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("give --key COLUMN for each key column"), "{said}");
+    let output = wasmill(&["inspect", &file]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("with --input 'NAME: TYPE, ...' and --key COLUMN"));
+}
+
+#[test]
+fn numbers_that_cannot_be_are_refused_with_what_can() {
+    let output = wasmill(&["check", "flights.toml", "--workers", "0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("it is a whole number, at least 1 and at most 1024"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -90,6 +90,11 @@ const SHIPPED: [&str; 10] = [
     "verdict",
 ];
 
+/// A shipped plugin's file.
+pub(crate) fn plugin(name: &str) -> PathBuf {
+    plugins()[name].clone()
+}
+
 /// The shipped plugins, built once for all tests. The user's cache has them on later runs.
 fn plugins() -> &'static BTreeMap<String, PathBuf> {
     static PLUGINS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();

@@ -1,6 +1,7 @@
 //! A plan: a topology that was checked. What the topology could have wrong, a plan cannot.
 
 mod settings;
+mod signature;
 mod store;
 
 use std::collections::BTreeSet;

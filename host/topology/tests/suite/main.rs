@@ -5,4 +5,5 @@ mod drawing;
 mod golden;
 mod pages;
 mod projection;
+mod signatures;
 mod support;

@@ -76,7 +76,7 @@ pub struct Start {
     pub epoch: Epoch,
     /// What operators were loaded with.
     pub state: State,
-    /// What each sink has yet to commit, by epoch.
+    /// What each sink has yet to commit, by epoch. All of them are sinks of the job.
     pub pending: BTreeMap<NodeId, BTreeMap<Epoch, Vec<Prepared>>>,
 }
 
@@ -130,7 +130,10 @@ pub enum Input {
     /// A user asks for a savepoint; the number is told when it is ready.
     Savepoint(u64),
     /// The job is to stop after one more epoch, and can be continued.
-    Stop,
+    Stop {
+        /// A savepoint that is to be taken from that epoch, as in [`Input::Savepoint`].
+        savepoint: Option<u64>,
+    },
     /// The job is to read no further, and to finish.
     Drain,
     /// All sources have ended, and have said so.
@@ -183,7 +186,7 @@ pub enum Effect {
         /// The manifest's epoch.
         epoch: Epoch,
     },
-    /// The generation ends. Nothing comes after this.
+    /// The generation ends. Nothing comes after this; a savepoint that is not ready by then was not taken.
     Finish(Outcome),
 }
 
@@ -280,9 +283,15 @@ enum Ending {
 
 impl Coordinator {
     /// A generation that begins at `now`. What earlier ones have not committed is committed first.
+    ///
+    /// # Panics
+    /// Something is pending of a sink that the job does not have: its output would be lost.
     pub fn new(job: Job, start: Start, now: Timestamp) -> (Self, Vec<Effect>) {
         let mut pending = start.pending;
         pending.retain(|_, epochs| !epochs.is_empty());
+        for sink in pending.keys() {
+            assert!(job.sinks.contains_key(sink), "output of `{sink}` is pending");
+        }
         let mut coordinator = Self {
             job,
             open: start.epoch,
@@ -329,7 +338,8 @@ impl Coordinator {
             Input::Committed { epoch, sink } => self.committed(epoch, &sink),
             Input::Compacted(merged) => self.merged.push(merged),
             Input::Savepoint(request) => self.savepoints.push_back(request),
-            Input::Stop => {
+            Input::Stop { savepoint } => {
+                self.savepoints.extend(savepoint);
                 if self.ending == Ending::No {
                     self.ending = Ending::Stop;
                 }

@@ -12,7 +12,7 @@ mod write;
 use bytes::Bytes;
 use wasmill_core::id::{KeyGroup, NodeId};
 
-pub use collect::{Collector, Output};
+pub use collect::{Collector, Handed, Output};
 pub use format::VERSION;
 pub use read::{Change, Cursor, Reader};
 pub use restore::Restore;

@@ -9,6 +9,8 @@ mod chain;
 mod coordinator;
 #[path = "checkpoint/examples.rs"]
 mod examples;
+#[path = "checkpoint/fixtures.rs"]
+mod fixtures;
 #[path = "checkpoint/recover.rs"]
 mod recover;
 #[path = "checkpoint/retention.rs"]

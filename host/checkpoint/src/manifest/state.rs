@@ -299,7 +299,7 @@ impl TryFrom<Document> for State {
                         Ok(Layer {
                             path: file.path.clone(),
                             kind: layer.kind,
-                            bytes: layer.bytes.div_ceil(count),
+                            bytes: layer.bytes.div_ceil(count.max(1)),
                         })
                     })
                     .collect::<Result<_, String>>()?;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wasmill_core::fault::Fault;
 use wasmill_core::id::{KeyGroup, NodeId};
+use wasmill_core::operator::{Save, SaveChanges};
 
 use super::Writer;
 use crate::Error;
@@ -44,6 +46,14 @@ impl Collector {
             .insert(key.into(), value.map(Into::into));
     }
 
+    /// Takes what one operator hands out.
+    pub fn of<'c>(&'c mut self, operator: &NodeId) -> Handed<'c> {
+        Handed {
+            operator: operator.clone(),
+            collector: self,
+        }
+    }
+
     /// The bytes of keys and values that were taken.
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -80,6 +90,33 @@ impl Collector {
                 kind: LayerKind::Delta,
                 entries: BTreeMap::new(),
             })
+    }
+}
+
+/// Takes what one operator hands out: what has changed, or all of it.
+#[derive(Debug)]
+pub struct Handed<'c> {
+    operator: NodeId,
+    collector: &'c mut Collector,
+}
+
+impl SaveChanges for Handed<'_> {
+    fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.collector.entry(&self.operator, group, key, Some(value));
+        Ok(())
+    }
+
+    fn remove(&mut self, group: KeyGroup, key: &[u8]) -> Result<(), Fault> {
+        self.collector.entry(&self.operator, group, key, None);
+        Ok(())
+    }
+}
+
+/// A key group of which there is an entry becomes a base.
+impl Save for Handed<'_> {
+    fn entry(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.collector.base(&self.operator, group);
+        self.put(group, key, value)
     }
 }
 

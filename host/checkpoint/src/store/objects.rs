@@ -43,7 +43,7 @@ impl Objects {
     /// It cannot be made.
     pub fn in_folder(folder: &FilePath) -> Result<Self, StoreError> {
         let name = format!("file:{}", folder.display());
-        fs::create_dir_all(folder).map_err(|error| match error.kind() {
+        create_durably(folder).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => failed(&name, "", error.into()),
             _ => StoreError::from_io(&name, "", error),
         })?;
@@ -256,6 +256,21 @@ impl Store for Objects {
             None => Ok(()),
         }
     }
+}
+
+/// Makes a folder and those above it, so that they are there after the machine has lost its power, too.
+fn create_durably(folder: &FilePath) -> io::Result<()> {
+    let made: Vec<&FilePath> = folder.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    fs::create_dir_all(folder)?;
+    for parent in made.iter().filter_map(|folder| folder.parent()) {
+        let parent = if parent.as_os_str().is_empty() {
+            FilePath::new(".")
+        } else {
+            parent
+        };
+        fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Removes the files `name#1` in a folder and in those within.

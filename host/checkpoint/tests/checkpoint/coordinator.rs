@@ -266,7 +266,7 @@ fn an_epoch_under_way_is_completed_before_the_last_one() {
 #[test]
 fn a_stop_is_one_more_epoch_that_can_be_gone_on_from() {
     let (mut driven, _) = begin(Start::default());
-    assert_eq!(driven.tell(Input::Stop), [roll(0, Then::Hold)]);
+    assert_eq!(driven.tell(Input::Stop { savepoint: None }), [roll(0, Then::Hold)]);
     assert_eq!(written(driven.complete(0)).kind, ManifestKind::Checkpoint);
     driven.tell(Input::LinkWritten);
     assert_eq!(driven.committed(0), [Effect::CleanUp, settled(0)]);
@@ -300,4 +300,29 @@ fn a_savepoint_is_ready_when_its_epoch_is_committed() {
         epoch: Epoch(0),
     };
     assert_eq!(driven.committed(0), [ready, Effect::CleanUp]);
+}
+
+#[test]
+fn a_stop_with_a_savepoint_is_one_epoch() {
+    let (mut driven, _) = begin(Start::default());
+    let effects = driven.tell(Input::Stop { savepoint: Some(5) });
+    assert_eq!(effects, [roll(0, Then::Hold)]);
+    assert_eq!(written(driven.complete(0)).kind, ManifestKind::Savepoint);
+    driven.tell(Input::LinkWritten);
+    let ready = Effect::SavepointReady {
+        request: 5,
+        epoch: Epoch(0),
+    };
+    assert_eq!(driven.committed(0), [ready, Effect::CleanUp, settled(0)]);
+}
+
+#[test]
+#[should_panic(expected = "output of `gone` is pending")]
+fn output_of_a_sink_that_is_gone_is_not_forgotten() {
+    let epochs = BTreeMap::from([(Epoch(5), vec![prepared(0)])]);
+    begin(Start {
+        epoch: Epoch(6),
+        pending: BTreeMap::from([(NodeId::new("gone"), epochs)]),
+        ..Start::default()
+    });
 }

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use wasmill_checkpoint::store::Faults;
+use wasmill_checkpoint::store::{Faults, Refusal};
 
 use host::{End, live};
 use world::{Mutation, World};
@@ -38,6 +38,7 @@ struct Told {
     kills: u64,
     sleeps: u64,
     steps: u64,
+    full: u64,
     others: BTreeMap<&'static str, u64>,
 }
 
@@ -54,6 +55,12 @@ fn simulate(seed: u64, mutation: Mutation, told: &mut Told) -> Result<(), String
         told.steps += 1;
         if step == chaos {
             world.store.set_faults(Faults::default());
+            world.store.refuse(None);
+        } else if step < chaos && world.below(400) == 0 {
+            told.full += 1;
+            world.store.refuse(Some(Refusal::Full));
+        } else if world.below(30) == 0 {
+            world.store.refuse(None);
         }
         let calm = step >= chaos;
         if step > STEPS_MAX {
@@ -150,10 +157,11 @@ fn nothing_is_lost_and_nothing_comes_twice() {
         .map(|(what, count)| format!("{count} {what}"))
         .collect();
     println!(
-        "{runs} runs from seed {first}: {} lives, {} kills, {} sleeps, {} steps, {}; no violation",
+        "{runs} runs from seed {first}: {} lives, {} kills, {} sleeps, {} full disks, {} steps, {}; no violation",
         told.lives,
         told.kills,
         told.sleeps,
+        told.full,
         told.steps,
         others.join(", ")
     );

@@ -14,6 +14,7 @@ use wasmill_checkpoint::snapshot::{Collector, Reader, Restore, Writer};
 use wasmill_checkpoint::store::{Memory, Store};
 use wasmill_checkpoint::{Damage, Error};
 use wasmill_core::id::{KeyGroup, NodeId};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::block_on::block_on;
 
@@ -94,6 +95,50 @@ fn example() -> (Bytes, FileSummary) {
     writer.section(&join, KeyGroup(0), LayerKind::Base);
     writer.entry(&[0xff; 200], Some(&[7; 300]));
     writer.finish()
+}
+
+proptest! {
+    /// What was written by something else, and has the right checksums, may be refused, and may not end the process.
+    #[test]
+    fn a_sealed_file_of_any_content_is_read_or_refused(
+        payload in prop::collection::vec(any::<u8>(), 0..60),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let (bytes, mut summary) = example();
+        let (index_at, footer_at) = (index_at(&bytes), bytes.len() - 32);
+        let mut index = bytes[index_at..footer_at].to_vec();
+        // The first section's only block gets another payload, of any length.
+        let first_end = 8 + summary.sections[0].bytes as usize;
+        let mut block = (payload.len() as u32).to_le_bytes().to_vec();
+        block.extend(xxh3_64(&payload).to_le_bytes());
+        block.extend(&payload);
+        let sections = [&bytes[..8], &block, &bytes[first_end..index_at]].concat();
+        for (place, byte) in changes {
+            let place = place.index(index.len());
+            index[place] = byte;
+        }
+        let checksum = xxh3_64(&index);
+        let mut file = sections.clone();
+        file.extend(&index);
+        file.extend((sections.len() as u64).to_le_bytes());
+        file.extend((index.len() as u64).to_le_bytes());
+        file.extend(checksum.to_le_bytes());
+        file.extend(&bytes[footer_at + 24..]);
+        summary.file.length = file.len() as u64;
+        summary.file.checksum = Checksum(checksum);
+        let store = put(file.into());
+        block_on(async {
+            if let Ok(mut reader) = Reader::open(&store, "f", &summary.file).await {
+                reader.verify().await.ok();
+            }
+            restore(&store, &state_of(&summary)).await.ok();
+        });
+    }
+}
+
+fn index_at(bytes: &[u8]) -> usize {
+    let footer = &bytes[bytes.len() - 32..];
+    u64::from_le_bytes(footer[..8].try_into().unwrap()) as usize
 }
 
 fn put(bytes: Bytes) -> Arc<dyn Store> {

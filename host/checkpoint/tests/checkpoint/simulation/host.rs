@@ -335,9 +335,10 @@ impl Host {
             } else if choice < 5 {
                 self.read_a_record();
             } else {
-                let input = match self.world.below(60) {
+                let input = match self.world.below(80) {
                     0 => Input::Savepoint(7),
-                    1 => Input::Stop,
+                    1 => Input::Stop { savepoint: None },
+                    2 => Input::Stop { savepoint: Some(8) },
                     _ => Input::Tick,
                 };
                 self.tell(input);

@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask demo`, `test`, `tidy`, `plugins` and `bench`.
+//! The project's own tasks: `cargo xtask demo`, `test`, `tidy`, `reference`, `plugins` and `bench`.
 //!
 //! What a task needs and does not find is said in one line, with the mend.
 #![expect(
@@ -45,6 +45,8 @@ enum Task {
     },
     /// Check the rules of the repository that no compiler knows.
     Tidy,
+    /// Write the options of connectors and formats into the pages of the reference.
+    Reference,
     /// Build the shipped plugins into target/plugins.
     Plugins,
     /// Measure Wasmill beside native code that does the same.
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(&repository).map(|()| true),
         Task::Test { fail_fast } => Ok(test::run(&repository, fail_fast)),
         Task::Tidy => tidy(&repository),
+        Task::Reference => reference(&repository).map(|()| true),
         Task::Plugins => plugins::build_all(&repository).map(|()| true),
         Task::Bench { filter, seconds, rest } => bench::run(&repository, &filter, seconds, &rest).map(|()| true),
     });
@@ -87,4 +90,13 @@ fn tidy(repository: &Repository) -> Result<bool, Failure> {
     }
     println!("tidy: {} problems", problems.len());
     Ok(problems.is_empty())
+}
+
+fn reference(repository: &Repository) -> Result<(), Failure> {
+    for page in tidy::stale(&repository.files()?).map_err(Failure::new)? {
+        let path = repository.path(&page.path);
+        std::fs::write(&path, &page.text).map_err(Failure::io("write", &path))?;
+        println!("{}", page.path);
+    }
+    Ok(())
 }

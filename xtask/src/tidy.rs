@@ -12,14 +12,18 @@
 //! | no `pub use x::*`, no `#[ignore]` | a surface is a list; a test runs or is deleted |
 //! | no paths of one machine, no notes of unfinished work | both mean nothing to others |
 //! | links between documents lead somewhere | |
+//! | the reference has the options of the code | what a page promises is what the code does |
 
 mod directions;
 mod layout;
 mod links;
+mod reference;
 mod source;
 mod words;
 
 use std::fmt;
+
+pub(crate) use reference::stale;
 
 /// A file of the repository.
 #[derive(Clone, Debug)]
@@ -89,6 +93,7 @@ pub(crate) fn check(files: &[File]) -> Vec<Problem> {
     }
     layout::check(files, &mut problems);
     links::check(files, &mut problems);
+    reference::check(files, &mut problems);
     directions::check(files, &mut problems);
     problems.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     problems

@@ -20,6 +20,11 @@ fn wasmill(arguments: &[&str]) -> Output {
         .expect("the binary starts")
 }
 
+/// All that it has said.
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("it writes UTF-8")
 }
@@ -72,6 +77,31 @@ fn every_mistake_is_shown_with_its_line() {
         3,
         "run-mistakes-json.txt",
     );
+}
+
+#[test]
+fn the_topologies_of_the_reference_pages_pass_the_check() {
+    let docs = sandbox::repository().join("docs");
+    let connectors = fs::read_dir(docs.join("connectors")).unwrap();
+    let mut pages: Vec<PathBuf> = connectors.map(|entry| entry.unwrap().path()).collect();
+    pages.extend(["topology.md", "formats.md"].map(|page| docs.join(page)));
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let topologies: Vec<&str> = blocks.filter(|block| block.contains("[[source]]")).collect();
+        assert!(!topologies.is_empty(), "{} has an example", page.display());
+        for topology in topologies {
+            let sandbox = sandbox::Sandbox::new(topology);
+            let inputs = topology.lines().filter_map(|line| line.strip_prefix("path = \"input/"));
+            for input in inputs {
+                sandbox.write(&format!("input/{}", input.trim_end_matches('"')), "");
+            }
+            let file = sandbox.path("topology.toml");
+            let output = wasmill(&["check", file.to_str().unwrap()]);
+            let said = text_of(&output);
+            assert_eq!(output.status.code(), Some(0), "{}: {said}\n{topology}", page.display());
+        }
+    }
 }
 
 #[test]

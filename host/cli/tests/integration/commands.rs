@@ -87,7 +87,10 @@ fn the_topologies_of_the_reference_pages_pass_the_check() {
     pages.extend(["topology.md", "formats.md"].map(|page| docs.join(page)));
     for page in pages {
         let text = fs::read_to_string(&page).unwrap();
-        let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let blocks = text
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
         let topologies: Vec<&str> = blocks.filter(|block| block.contains("[[source]]")).collect();
         assert!(!topologies.is_empty(), "{} has an example", page.display());
         for topology in topologies {

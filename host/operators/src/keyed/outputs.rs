@@ -6,7 +6,7 @@
 //! one time can come in several calls, so what was numbered is kept while more of that time may come.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use wasmill_core::batch::{Batch, Hidden, Slot};
 use wasmill_core::column::Column;
@@ -22,7 +22,6 @@ use wasmill_state::{Direction, Span, Store};
 use super::calls::Made;
 use super::slice::{Event, Mode, Round, What};
 use super::tables::{NO_GROUP, PLACES};
-use super::timers::unsortable;
 use super::{KeyedOperator, damaged};
 
 /// The start of an entry of [`PLACES`]; then the time, the key and the port.
@@ -221,21 +220,17 @@ impl KeyedOperator {
             return Ok(());
         }
         let store = &mut self.state.borrow_mut().store;
-        let mut over = Vec::new();
-        store.scan(Span::Prefix(&HEAD), Direction::Forwards, |entry, _| {
-            let time = entry
-                .get(HEAD.len()..)
-                .and_then(<[u8]>::first_chunk::<8>)
-                .ok_or_else(damaged)?;
-            if unsortable(*time) >= self.clock.done {
-                return Ok(ControlFlow::Break(()));
-            }
-            over.push(entry.to_vec());
+        let mut end = HEAD.to_vec();
+        end.extend(sortable_int(self.clock.done));
+        let over = Span::Between(Bound::Included(&HEAD), Bound::Excluded(&end));
+        let mut count = 0;
+        store.scan(over, Direction::Forwards, |_, _| {
+            count += 1;
             Ok(ControlFlow::Continue(()))
         })?;
-        for entry in &over {
-            store.remove(entry)?;
-            self.places -= 1;
+        if count > 0 {
+            store.remove_range(over)?;
+            self.places -= count;
         }
         Ok(())
     }

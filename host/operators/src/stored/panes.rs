@@ -41,6 +41,8 @@ pub(crate) struct DueWindow {
     pub(crate) end: i64,
     /// Its last microsecond.
     pub(crate) last: i64,
+    /// What tells the places of its results from those of a window that ends with it.
+    pub(crate) tie: Option<[u8; 16]>,
 }
 
 /// What there is to do.
@@ -125,6 +127,7 @@ impl PaneIndex {
             start,
             end,
             last,
+            tie: self.assigner.tie(window),
         }))
     }
 

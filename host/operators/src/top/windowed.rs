@@ -168,7 +168,7 @@ impl Firing {
     }
 
     fn push(&self, rank: usize, row: &[u8], cx: &mut Context<'_>) -> Result<(), Fault> {
-        let DueWindow { start, end, .. } = self.window;
+        let DueWindow { start, end, tie, .. } = self.window;
         cx.building.value(0, Value::Timestamp(start));
         cx.building.value(1, Value::Timestamp(end));
         let time = end.saturating_sub(1);
@@ -178,7 +178,11 @@ impl Firing {
             kind: Kind::Insert,
         };
         let node = &cx.letters.node;
-        let place = |out: &mut Vec<u8>| derived_place(node, &self.owner[OWNER_HEAD_BYTES..], end, rank as u32 - 1, out);
+        let place = |out: &mut Vec<u8>| {
+            derived_place(node, &self.owner[OWNER_HEAD_BYTES..], end, rank as u32 - 1, out);
+            // After the rank: windows that end together are rare, and their rows need to be told apart, no more.
+            out.extend(tie.iter().flatten());
+        };
         cx.push(row, rank, facts, place)
     }
 }

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use wasmill_core::delivery::Delivery;
 use wasmill_core::id::StreamIndex;
-use wasmill_core::plan::{Node, NodeKind, Plan};
+use wasmill_core::plan::{CheckpointSettings, Node, NodeKind, Plan};
+use wasmill_core::time::Micros;
 use wasmill_topology::reproducible::{Sameness, sinks};
 
-/// What a plan is, and whether it is reproducible.
+/// What a plan is, what it keeps, and whether it is reproducible.
 pub(crate) fn human(plan: &Plan) -> String {
     let mut text = format!("{}: no errors\n\n", plan.name);
     let id_width = plan
@@ -45,7 +47,44 @@ pub(crate) fn human(plan: &Plan) -> String {
         }
     }
     text.push('\n');
+    text.push_str(&checkpoints(plan.checkpoint.as_ref(), &deliveries(plan)));
+    text.push('\n');
     text.push_str(&reproducibility(plan));
+    text
+}
+
+/// What each sink gives.
+fn deliveries(plan: &Plan) -> Vec<(&str, Delivery)> {
+    let delivery = |node: &'_ Node| match &node.kind {
+        NodeKind::Sink(sink) => Some(sink.delivery),
+        _ => None,
+    };
+    let nodes = plan.nodes.iter();
+    nodes
+        .filter_map(|node| Some((node.id.as_str(), delivery(node)?)))
+        .collect()
+}
+
+fn checkpoints(settings: Option<&CheckpointSettings>, deliveries: &[(&str, Delivery)]) -> String {
+    let Some(settings) = settings else {
+        return "no checkpoints: a failure ends the run, and a start reads its sources from the beginning\n".to_owned();
+    };
+    let younger = match settings.retain_for {
+        Micros::ZERO => String::new(),
+        young => format!(" and those younger than {young}"),
+    };
+    let mut text = format!(
+        "checkpoints: every {} to {}, of which the newest {}{younger} stay; after a failure\n",
+        settings.interval, settings.written, settings.retain
+    );
+    for (sink, delivery) in deliveries {
+        let what = match delivery {
+            Delivery::AtLeastOnce => "rows may come again",
+            Delivery::EffectivelyOnce => "rows may come again, under the same ids",
+            Delivery::ExactlyOnce => "no row is lost, none comes again",
+        };
+        let _ = writeln!(text, "  {sink}: {delivery}: {what}");
+    }
     text
 }
 
@@ -119,11 +158,24 @@ pub(crate) fn json(plan: &Plan) -> Value {
         .into_iter()
         .map(|(sink, sameness)| (sink.to_string(), json!(sameness)))
         .collect();
+    let delivery: serde_json::Map<String, Value> = deliveries(plan)
+        .into_iter()
+        .map(|(sink, delivery)| (sink.to_owned(), json!(delivery)))
+        .collect();
     json!({
         "kind": "topology",
         "name": plan.name,
         "nodes": nodes,
         "streams": streams,
+        "checkpoint": plan.checkpoint.as_ref().map(|settings| {
+            json!({
+                "store": settings.written,
+                "interval": settings.interval.to_string(),
+                "retain": settings.retain,
+                "retain-for": settings.retain_for.to_string(),
+            })
+        }),
+        "delivery": delivery,
         "reproducible": irreproducible.is_empty(),
         "irreproducible": irreproducible,
         "same": if irreproducible.is_empty() { Value::Object(sameness) } else { Value::Null },
@@ -159,4 +211,39 @@ fn list<'a>(plan: &'a Plan, streams: &[StreamIndex]) -> Vec<&'a str> {
 
 fn names(plan: &Plan, streams: &[StreamIndex]) -> String {
     list(plan, streams).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmill_core::plan::StoreAddress;
+
+    #[test]
+    fn a_summary_says_where_checkpoints_are_and_what_each_sink_gives() {
+        let mut settings = CheckpointSettings::new(StoreAddress::Folder("/jobs/state".into()), "file:state".to_owned());
+        let deliveries = [
+            ("out", Delivery::ExactlyOnce),
+            ("hook", Delivery::EffectivelyOnce),
+            ("rejected", Delivery::AtLeastOnce),
+        ];
+        let first = |settings: &CheckpointSettings| {
+            let text = checkpoints(Some(settings), &deliveries);
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            first(&settings),
+            [
+                "checkpoints: every 10s to file:state, of which the newest 5 stay; after a failure",
+                "  out: exactly-once: no row is lost, none comes again",
+                "  hook: effectively-once: rows may come again, under the same ids",
+                "  rejected: at-least-once: rows may come again",
+            ]
+        );
+        settings.retain_for = Micros::from_secs(86_400);
+        assert_eq!(
+            first(&settings)[0],
+            "checkpoints: every 10s to file:state, of which the newest 5 and those younger than 1d stay; after a failure"
+        );
+        assert!(checkpoints(None, &deliveries).starts_with("no checkpoints: "));
+    }
 }

@@ -8,5 +8,6 @@
 //! The functions panic with what was expected and what came. They never sleep: a source that has nothing at present is
 //! asked again, and given up after a bounded number of times.
 
+mod resume;
 pub mod sink;
 pub mod source;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
 use wasmill_connector_api::config::Folder;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Compression;
 use crate::error::Error;
@@ -159,8 +161,15 @@ fn normalized(path: &Path) -> PathBuf {
 }
 
 /// What tells a file from another one of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity(u64, u64);
+
+impl Identity {
+    /// The file's number in its file system.
+    pub(crate) fn inode(self) -> u64 {
+        self.1
+    }
+}
 
 #[cfg(unix)]
 pub(crate) fn identity(metadata: &Metadata) -> Identity {
@@ -172,6 +181,51 @@ pub(crate) fn identity(metadata: &Metadata) -> Identity {
 #[cfg(not(unix))]
 pub(crate) fn identity(_metadata: &Metadata) -> Identity {
     Identity(0, 0)
+}
+
+/// How much of a file's beginning tells it from another.
+pub(crate) const HEAD_BYTES_MAX: u64 = 4 << 10;
+
+/// How a file begins: the length and the XXH3-64 of its first bytes, as they stand, compressed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Head {
+    bytes: u64,
+    hash: u64,
+}
+
+impl Head {
+    /// Of a file's first `bytes_max` bytes, or as many as there are. The file's place does not move.
+    pub(crate) fn of(file: &File, bytes_max: u64) -> io::Result<Self> {
+        let mut bytes = vec![0; bytes_max as usize];
+        let mut len = 0;
+        while len < bytes.len() {
+            match read_at(file, &mut bytes[len..], len as u64)? {
+                0 => break,
+                read => len += read,
+            }
+        }
+        Ok(Self {
+            bytes: len as u64,
+            hash: xxh3_64(&bytes[..len]),
+        })
+    }
+
+    /// How many bytes it is of.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, into, at)
+}
+
+/// Elsewhere the beginning of a file tells nothing.
+#[cfg(not(unix))]
+fn read_at(_file: &File, _into: &mut [u8], _at: u64) -> io::Result<usize> {
+    Ok(0)
 }
 
 /// A file's bytes on their way to a decompressor. At the end of a followed file there is nothing *at present*
@@ -238,6 +292,36 @@ impl Content {
             Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(tail(file)))),
             Compression::Zstd => Self::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(tail(file))?)),
         }))
+    }
+
+    /// Passes over content, and says how much: less if the file has no more at present.
+    pub(crate) fn skip(&mut self, bytes: u64) -> io::Result<u64> {
+        if let Self::Plain(file) = self {
+            let bytes = bytes.min(file.metadata()?.len());
+            return file.seek(SeekFrom::Start(bytes));
+        }
+        let mut skipped = 0;
+        let mut passed = vec![0; READ_BYTES];
+        while skipped < bytes {
+            let most = usize::try_from(bytes - skipped).map_or(READ_BYTES, |left| left.min(READ_BYTES));
+            match self.read(&mut passed[..most]) {
+                Ok(0) => break,
+                Ok(read) => skipped += read as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(skipped)
+    }
+
+    /// Nothing will be appended any more: the end of the file is the end of its content.
+    pub(crate) fn complete(&mut self) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Gzip(decoder) => decoder.get_mut().follow = false,
+            Self::Zstd(decoder) => decoder.get_mut().follow = false,
+        }
     }
 
     /// The compression's name, where there is one.

@@ -19,8 +19,9 @@ pub struct SourceConfig {
     /// file. Required. Example: `path = "input/flights-*.csv"`.
     pub path: Paths,
     /// Whether the files are followed for ever: what is appended is read, and files that appear later are found. A
-    /// followed file may only grow; one that is cut or replaced stops the job. Default `false`: the stream ends with
-    /// the files that are there at the start. Example: `follow = true`.
+    /// followed file may be renamed, and another may take its place (log rotation); one that is cut is read from its
+    /// beginning, with a warning. A file of a sequence may only grow. Default `false`: the stream ends with the files
+    /// that are there at the start. Example: `follow = true`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub follow: bool,
     /// Whether each file is a partition with a watermark of its own (`"parallel"`), or all files are one partition, read

@@ -32,21 +32,61 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A followed file became another one: a followed file may only grow.
-    #[error("{} was replaced by another file while it was followed; a followed file may only grow", path.display())]
+    /// A file of a sequence became another one: a file of a sequence may only grow.
+    #[error("{} was replaced by another file while it was followed; a file of a sequence may only grow", path.display())]
     Replaced {
         /// The file.
         path: PathBuf,
     },
-    /// A followed file lost what was read of it: a followed file may only grow.
-    #[error("{} was cut from {from} to {to} bytes while it was followed; a followed file may only grow", path.display())]
-    Truncated {
+    /// A file of a sequence lost what was read of it: a file of a sequence may only grow.
+    #[error("{} was cut from {from} to {to} bytes while it was followed; a file of a sequence may only grow", path.display())]
+    Cut {
         /// The file.
         path: PathBuf,
         /// How much of it was read.
         from: u64,
         /// Its length.
         to: u64,
+    },
+    /// A renamed file is found under its new name too: choose a pattern that does not match what renamed files are
+    /// called, or move them out of its way.
+    #[error("{found} is what {name} was before, and `path` matches both, so that it would be read twice")]
+    ReadTwice {
+        /// What was found.
+        found: String,
+        /// The name under which it was read.
+        name: String,
+    },
+    /// The file that a checkpoint goes on in is not there: put it back, or begin anew.
+    #[error("{} is gone, and the checkpoint goes on in it: put it back, or start with --fresh", path.display())]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another file stands where a checkpoint goes on: put the one before back, or begin anew.
+    #[error("{} is another file than before the checkpoint, which goes on in it: put that one back, or start with --fresh", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that a checkpoint goes on in is too short: put back what is missing, or begin anew.
+    #[error("{} holds {to} bytes, and the checkpoint goes on after {from}: put back what is missing, or start with --fresh", path.display())]
+    Shorter {
+        /// The file.
+        path: PathBuf,
+        /// Where the checkpoint goes on, in the file's content.
+        from: u64,
+        /// The length of the content.
+        to: u64,
+    },
+    /// What the checkpoint says of a file is not what this connector writes: begin anew.
+    #[error("{} has a note in the checkpoint that cannot be read", path.display())]
+    Note {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
     },
     /// A file appeared too late for its place in the sequence: name it so that it comes last.
     #[error("{found} appeared after {read} was read; files of a sequence are read in the order of their names")]
@@ -55,6 +95,14 @@ pub enum Error {
         found: String,
         /// The last file of the sequence before.
         read: String,
+    },
+    /// A file appeared before one that a checkpoint goes on in: name it so that it comes later.
+    #[error(
+        "a file appeared before {name}, in which the checkpoint goes on; files of a sequence are read in the order of their names"
+    )]
+    AddedBefore {
+        /// The file that is read.
+        name: String,
     },
     /// A file is too long for positions in a sequence.
     #[error("{} holds more than {max} bytes, the most that a file of a sequence may hold", path.display())]
@@ -99,6 +147,8 @@ impl Error {
             Self::Panicked => Domain::Internal,
             Self::Exists { .. }
             | Self::OutOfSequence { .. }
+            | Self::ReadTwice { .. }
+            | Self::AddedBefore { .. }
             | Self::NameNotUtf8 { .. }
             | Self::NotRegular { .. }
             | Self::TooLong { .. } => Domain::User,

@@ -6,12 +6,13 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use wasmill_connector_api::config::{ConfigProblem, Folder, decode};
 use wasmill_connector_api::conformance::source::{check, contents, read_to_end, read_what_is_there};
 use wasmill_connector_api::source::{
-    PartitionReader, Payload, Read, SourceConnector, SourceContext, SourceDescription,
+    PartitionReader, Payload, Read, Resume, SourceConnector, SourceContext, SourceDescription,
 };
 use wasmill_connector_file::Source;
 use wasmill_core::column::Scalar;
@@ -265,45 +266,6 @@ async fn a_followed_sequence_goes_on_to_the_next_file_when_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_followed_file_may_only_grow() {
-    let follow = json!({ "path": "log", "follow": true });
-    let dir = folder(&[("log", b"0123456789\n")]);
-    let path = dir.path().join("log");
-    let mut source = open(dir.path(), &follow, 1);
-    let mut reader = open_only_partition(&mut source).await;
-    read_what_is_there(reader.as_mut(), 1).await;
-    fs::write(&path, "x\n").unwrap();
-    let message = fault(reader.as_mut()).await.message;
-    assert_eq!(
-        message,
-        format!(
-            "{} was cut from 11 to 2 bytes while it was followed; a followed file may only grow",
-            path.display()
-        )
-    );
-
-    let dir = folder(&[("log", b"1\n")]);
-    let path = dir.path().join("log");
-    let mut source = open(dir.path(), &follow, 1);
-    let mut reader = open_only_partition(&mut source).await;
-    read_what_is_there(reader.as_mut(), 1).await;
-    append(&path, b"2\n");
-    fs::rename(&path, dir.path().join("log.1")).unwrap();
-    assert_eq!(read_what_is_there(reader.as_mut(), 1).await.records, [b"2\n"]);
-    append(&dir.path().join("log.1"), b"3\n");
-    fs::write(&path, "4\n").unwrap();
-    assert!(matches!(reader.read(100).await.unwrap(), Read::Data(_)));
-    let message = fault(reader.as_mut()).await.message;
-    assert_eq!(
-        message,
-        format!(
-            "{} was replaced by another file while it was followed; a followed file may only grow",
-            path.display()
-        )
-    );
-}
-
-#[tokio::test]
 async fn a_file_that_vanished_is_a_fault() {
     let folder = folder(&[("a", b"1\n")]);
     let mut source = open(folder.path(), &json!({ "path": "a" }), 1);
@@ -402,4 +364,387 @@ fn what_cannot_be_read_is_a_problem_of_the_configuration() {
     assert!(describe(dir.path(), &json!({ "path": "in/c.csv", "follow": true })).is_ok());
     assert!(describe(dir.path(), &json!({ "path": "odd[1].csv" })).is_ok());
     assert!(describe(dir.path(), &json!({ "path": "in/a.csv", "paht": "x" })).is_err());
+}
+
+/// Opens the only partition where a checkpoint says.
+async fn go_on(folder: &Path, config: &Value, from: &Resume) -> Box<dyn PartitionReader> {
+    let mut source = open(folder, config, 1);
+    let partitions = source.discover().await.unwrap().partitions;
+    let partition = partitions.first().cloned().unwrap_or_else(|| PartitionName::new("log"));
+    source.open(&partition, Some(from)).await.unwrap()
+}
+
+/// Reads one payload of so many bytes, and says where a checkpoint after it would go on.
+async fn read_some(reader: &mut dyn PartitionReader, bytes: usize) -> Resume {
+    let Read::Data(Payload::Stream { bytes, position, .. }) = reader.read(bytes).await.unwrap() else {
+        panic!("there are bytes");
+    };
+    Resume {
+        position: position + bytes.len() as u64,
+        note: reader.note(),
+    }
+}
+
+/// A followed `log` of which two bytes were read.
+async fn followed(content: &[u8]) -> (tempfile::TempDir, std::path::PathBuf, Resume) {
+    let dir = folder(&[("log", content)]);
+    let path = dir.path().join("log");
+    let mut source = open(dir.path(), &follow(), 1);
+    let mut reader = open_only_partition(&mut source).await;
+    let from = read_some(reader.as_mut(), 2).await;
+    (dir, path, from)
+}
+
+fn follow() -> Value {
+    json!({ "path": "log", "follow": true })
+}
+
+async fn rest(folder: &Path, config: &Value, from: &Resume) -> (Vec<Vec<u8>>, Vec<u64>) {
+    let mut reader = go_on(folder, config, from).await;
+    let content = read_what_is_there(reader.as_mut(), 2).await;
+    (content.records, content.positions)
+}
+
+fn records(records: &[&str]) -> Vec<Vec<u8>> {
+    records.iter().map(|record| record.as_bytes().to_vec()).collect()
+}
+
+#[tokio::test]
+async fn a_followed_file_that_is_renamed_is_read_to_its_end_and_then_the_one_in_its_place() {
+    let (dir, path, _) = followed(b"1\n").await;
+    let mut source = open(dir.path(), &follow(), 1);
+    let mut reader = open_only_partition(&mut source).await;
+    assert_eq!(read_what_is_there(reader.as_mut(), 1).await.records, records(&["1\n"]));
+    append(&path, b"2\n");
+    fs::rename(&path, dir.path().join("log.1")).unwrap();
+    assert_eq!(read_what_is_there(reader.as_mut(), 1).await.records, records(&["2\n"]));
+    append(&dir.path().join("log.1"), b"3\n");
+    fs::write(&path, "4\n").unwrap();
+    let content = read_what_is_there(reader.as_mut(), 3).await;
+    assert_eq!(content.records, records(&["3\n", "4\n"]));
+    assert_eq!(content.positions, [4, 6]);
+}
+
+#[tokio::test]
+async fn a_followed_file_that_is_cut_is_read_from_its_beginning() {
+    let (dir, path, _) = followed(b"0123456789\n").await;
+    let mut source = open(dir.path(), &follow(), 1);
+    let mut reader = open_only_partition(&mut source).await;
+    read_what_is_there(reader.as_mut(), 1).await;
+    fs::write(&path, "x\n").unwrap();
+    let content = read_what_is_there(reader.as_mut(), 3).await;
+    assert_eq!(content.records, records(&["x\n"]));
+    assert_eq!(content.positions, [11]);
+}
+
+#[tokio::test]
+async fn a_file_of_a_followed_sequence_may_only_grow() {
+    let config = json!({ "path": "log", "follow": true, "files": "sequence" });
+    let dir = folder(&[("log", b"0123456789\n")]);
+    let path = dir.path().join("log");
+    let mut source = open(dir.path(), &config, 1);
+    let mut reader = open_only_partition(&mut source).await;
+    read_what_is_there(reader.as_mut(), 1).await;
+    fs::write(&path, "x\n").unwrap();
+    assert_eq!(
+        fault(reader.as_mut()).await.message,
+        format!(
+            "{} was cut from 11 to 2 bytes while it was followed; a file of a sequence may only grow",
+            path.display()
+        )
+    );
+    let mut reader = source.open(&PartitionName::new("log"), None).await.unwrap();
+    read_what_is_there(reader.as_mut(), 1).await;
+    fs::rename(&path, dir.path().join("old")).unwrap();
+    fs::write(&path, "x\n").unwrap();
+    assert_eq!(
+        fault(reader.as_mut()).await.message,
+        format!(
+            "{} was replaced by another file while it was followed; a file of a sequence may only grow",
+            path.display()
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_was_appended_to_while_nobody_looked_goes_on() {
+    let (dir, path, from) = followed(b"1\n2\n").await;
+    append(&path, b"3\n");
+    assert_eq!(
+        rest(dir.path(), &follow(), &from).await,
+        (records(&["2\n3\n"]), vec![2])
+    );
+}
+
+#[tokio::test]
+async fn files_that_were_renamed_while_nobody_looked_are_read_in_their_order() {
+    let (dir, path, from) = followed(b"1\n2\n").await;
+    let at = |name: &str| dir.path().join(name);
+    // Three times, at times of their own, beside files that are something else.
+    let written = |name: &str, seconds: u64| {
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        fs::File::options()
+            .append(true)
+            .open(at(name))
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+    };
+    fs::rename(&path, at("log.3")).unwrap();
+    written("log.3", 1_000);
+    for (name, text, seconds) in [
+        ("log.4", "older\n", 999),
+        ("log.2", "3\n", 2_000),
+        ("log.1", "4\n", 3_000),
+        ("log.md5", "no\n", 2_500),
+        ("log.gz", "no\n", 2_500),
+        ("log", "5\n", 4_000),
+    ] {
+        fs::write(at(name), text).unwrap();
+        written(name, seconds);
+    }
+    assert_eq!(
+        rest(dir.path(), &follow(), &from).await,
+        (records(&["2\n", "3\n", "4\n", "5\n"]), vec![2, 4, 6, 8])
+    );
+    // And from within the file in between.
+    let mut reader = go_on(dir.path(), &follow(), &from).await;
+    read_some(reader.as_mut(), 100).await;
+    assert!(matches!(reader.read(1).await.unwrap(), Read::Boundary));
+    let between = read_some(reader.as_mut(), 1).await;
+    fs::rename(at("log"), at("log.0")).unwrap();
+    fs::write(at("log"), "6\n").unwrap();
+    assert_eq!(
+        rest(dir.path(), &follow(), &between).await,
+        (records(&["\n", "4\n", "5\n", "6\n"]), vec![5, 6, 8, 10])
+    );
+}
+
+#[tokio::test]
+async fn a_renamed_file_is_read_on_before_there_is_another_one() {
+    let (dir, path, from) = followed(b"1\n2\n").await;
+    fs::rename(&path, dir.path().join("log.1")).unwrap();
+    let mut reader = go_on(dir.path(), &follow(), &from).await;
+    assert_eq!(read_what_is_there(reader.as_mut(), 2).await.records, records(&["2\n"]));
+    append(&dir.path().join("log.1"), b"3\n");
+    assert_eq!(read_what_is_there(reader.as_mut(), 2).await.records, records(&["3\n"]));
+    fs::write(&path, "4\n").unwrap();
+    assert_eq!(read_what_is_there(reader.as_mut(), 2).await.records, records(&["4\n"]));
+}
+
+#[tokio::test]
+async fn a_renamed_compressed_file_must_be_whole() {
+    let whole = gzip(b"1\n2\n");
+    for cut in [0, 3] {
+        let (dir, path, from) = followed(&[&whole[..], &whole[..whole.len() - cut]].concat()).await;
+        fs::rename(&path, dir.path().join("log.1")).unwrap();
+        fs::write(&path, gzip(b"3\n")).unwrap();
+        let mut reader = go_on(dir.path(), &follow(), &from).await;
+        if cut == 0 {
+            let content = read_what_is_there(reader.as_mut(), 2).await;
+            assert_eq!(content.records, records(&["2\n1\n2\n", "3\n"]));
+        } else {
+            let message = fault(reader.as_mut()).await.message;
+            assert!(message.contains("damaged or cut off after 8 bytes"), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_while_nobody_looked_is_read_from_its_beginning() {
+    for content in ["x\n", "other content of any length\n"] {
+        let (dir, path, from) = followed(b"1\n2\n3\n").await;
+        fs::write(&path, content).unwrap();
+        assert_eq!(
+            rest(dir.path(), &follow(), &from).await,
+            (records(&[content]), vec![2]),
+            "{content}"
+        );
+    }
+    // The same beginning, but shorter than what was read.
+    let (dir, path, _) = followed(b"1\n2\n3\n").await;
+    let mut source = open(dir.path(), &follow(), 1);
+    let mut reader = open_only_partition(&mut source).await;
+    let from = read_some(reader.as_mut(), 100).await;
+    fs::write(&path, "1\n").unwrap();
+    assert_eq!(rest(dir.path(), &follow(), &from).await, (records(&["1\n"]), vec![6]));
+}
+
+#[tokio::test]
+async fn a_copy_of_a_file_is_that_file() {
+    for config in [follow(), json!({ "path": "log" })] {
+        let (dir, path, from) = followed(b"1\n2\n").await;
+        let copy = dir.path().join("copy");
+        fs::copy(&path, &copy).unwrap();
+        fs::rename(&copy, &path).unwrap();
+        let mut reader = go_on(dir.path(), &config, &from).await;
+        assert_eq!(&stream(reader.read(100).await.unwrap())[..], b"2\n");
+    }
+}
+
+fn stream(read: Read) -> bytes::Bytes {
+    match read {
+        Read::Data(Payload::Stream { bytes, .. }) => bytes,
+        other => panic!("bytes, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_another_one_or_shorter_is_a_fault_that_says_what_to_do() {
+    let bounded = json!({ "path": "log*" });
+    let put_back = |path: &Path, what: &str| format!("{} {what}", path.display());
+    let (dir, path, from) = followed(b"1\n2\n").await;
+    for config in [&follow(), &bounded] {
+        fs::remove_file(&path).ok();
+        // Keeps the inode in use.
+        fs::write(dir.path().join("logs"), "").unwrap();
+        let mut source = open(dir.path(), config, 1);
+        source.discover().await.unwrap();
+        let mut reader = source.open(&PartitionName::new("log"), Some(&from)).await.unwrap();
+        assert_eq!(
+            fault(reader.as_mut()).await.message,
+            put_back(
+                &path,
+                "is gone, and the checkpoint goes on in it: put it back, or start with --fresh"
+            )
+        );
+        fs::write(&path, "another one\n").unwrap();
+        let mut reader = source.open(&PartitionName::new("log"), Some(&from)).await.unwrap();
+        assert_eq!(
+            fault(reader.as_mut()).await.message,
+            put_back(
+                &path,
+                "is another file than before the checkpoint, which goes on in it: put that one back, or start with --fresh"
+            )
+        );
+    }
+    let dir = folder(&[("log", &gzip(b"1\n2\n"))]);
+    let path = dir.path().join("log");
+    let mut source = open(dir.path(), &bounded, 1);
+    let mut reader = open_only_partition(&mut source).await;
+    let mut from = read_some(reader.as_mut(), 100).await;
+    from.position += 1;
+    let mut reader = go_on(dir.path(), &bounded, &from).await;
+    assert_eq!(
+        fault(reader.as_mut()).await.message,
+        put_back(
+            &path,
+            "holds 4 bytes, and the checkpoint goes on after 5: put back what is missing, or start with --fresh"
+        )
+    );
+    let from = Resume {
+        position: 1,
+        note: bytes::Bytes::from_static(b"{}"),
+    };
+    let mut reader = go_on(dir.path(), &bounded, &from).await;
+    assert_eq!(
+        fault(reader.as_mut()).await.message,
+        put_back(
+            &path,
+            "has a note in the checkpoint that cannot be read: missing field `file` at line 1 column 2"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_pattern_that_finds_a_renamed_file_again_is_a_fault() {
+    let config = json!({ "path": "log*", "follow": true });
+    let dir = folder(&[("log", b"1\n2\n")]);
+    let (log, renamed) = (dir.path().join("log"), dir.path().join("log.1"));
+    let mut source = open(dir.path(), &config, 1);
+    let mut reader = open_only_partition(&mut source).await;
+    let from = read_some(reader.as_mut(), 2).await;
+    fs::rename(&log, &renamed).unwrap();
+    fs::write(&log, "3\n").unwrap();
+    let message = "log.1 is what log was before, and `path` matches both, so that it would be read twice";
+    assert_eq!(source.discover().await.unwrap_err().message, message);
+    let mut reader = go_on(dir.path(), &config, &from).await;
+    assert_eq!(fault(reader.as_mut()).await.message, message);
+}
+
+#[tokio::test]
+async fn files_of_a_sequence_keep_their_numbers_when_others_come_and_go() {
+    let config = json!({ "path": "log-*", "files": "sequence" });
+    let dir = folder(&[("log-1", b"1\n"), ("log-2", b"2\n3\n")]);
+    let mut source = open(dir.path(), &config, 1);
+    let mut reader = open_only_partition(&mut source).await;
+    read_some(reader.as_mut(), 100).await;
+    assert!(matches!(reader.read(1).await.unwrap(), Read::Boundary));
+    let from = read_some(reader.as_mut(), 2).await;
+    assert_eq!(from.position, (1 << 40) + 2);
+    fs::write(dir.path().join("log-3"), "4\n").unwrap();
+    for gone in [false, true] {
+        if gone {
+            fs::remove_file(dir.path().join("log-1")).unwrap();
+        }
+        let mut reader = go_on(dir.path(), &config, &from).await;
+        let content = read_to_end(reader.as_mut(), 100).await;
+        assert_eq!(content.records, records(&["3\n", "4\n"]));
+        assert_eq!(content.positions, [(1 << 40) + 2, 2 << 40]);
+    }
+    for earlier in ["log-0", "log-1"] {
+        fs::write(dir.path().join(earlier), "0\n").unwrap();
+    }
+    let mut reader = go_on(dir.path(), &config, &from).await;
+    assert_eq!(
+        fault(reader.as_mut()).await.message,
+        "a file appeared before log-2, in which the checkpoint goes on; files of a sequence are read in the order of their names"
+    );
+    fs::remove_file(dir.path().join("log-2")).unwrap();
+    let mut reader = go_on(dir.path(), &config, &from).await;
+    assert!(fault(reader.as_mut()).await.message.contains("log-2 is gone"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn reading_goes_on_with_exactly_what_is_left(
+        files in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..3_000), 1..4),
+        compression in 0..3_usize, stop in 0..12_usize, bytes_max in 1..2_000_usize, back in 0..2_000_u64,
+    ) {
+        let compress: fn(&[u8]) -> Vec<u8> = [<[u8]>::to_vec, gzip, zstd][compression];
+        let names: Vec<String> = (0..files.len()).map(|file| format!("f{file}")).collect();
+        let compressed: Vec<Vec<u8>> = files.iter().map(|file| {
+            // Several members or frames.
+            let (first, second) = file.split_at(file.len() / 2);
+            [compress(first), compress(second)].concat()
+        }).collect();
+        let there: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(compressed.iter().map(Vec::as_slice)).collect();
+        let dir = folder(&there);
+        let known = ["none", "gzip", "zstd"][compression];
+        let config = json!({ "path": "f*", "files": "sequence", "compression": known });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut source = open(dir.path(), &config, 1);
+            let mut reader = open_only_partition(&mut source).await;
+            let (mut position, mut note, mut first) = (0, bytes::Bytes::new(), 0);
+            let mut reads = 0;
+            while reads <= stop {
+                match reader.read(bytes_max).await.unwrap() {
+                    Read::Data(Payload::Stream { bytes, position: at, .. }) => {
+                        position = at + bytes.len() as u64;
+                        note = reader.note();
+                        first = at;
+                        reads += 1;
+                    }
+                    Read::End => break,
+                    _ => {}
+                }
+            }
+            drop(reader);
+            // Anywhere in the last piece.
+            let position = position.saturating_sub(back).max(first);
+            let from = Resume { position, note };
+            let mut reader = go_on(dir.path(), &config, &from).await;
+            let content = read_to_end(reader.as_mut(), 777).await;
+            // The expectation: the files' bytes from that one on.
+            let (file, byte) = ((position >> 40) as usize, (position & ((1 << 40) - 1)) as usize);
+            let expect: Vec<Vec<u8>> = std::iter::once(files[file][byte..].to_vec())
+                .chain(files[file + 1..].iter().cloned())
+                .filter(|bytes| !bytes.is_empty())
+                .collect();
+            prop_assert_eq!(content.records, expect);
+            Ok(())
+        })?;
+    }
 }

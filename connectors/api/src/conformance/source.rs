@@ -17,6 +17,32 @@ pub struct Content {
     pub records: Vec<Vec<u8>>,
     /// The position of each record: of a stream, of its first byte.
     pub positions: Vec<u64>,
+    /// Whether the records are streams of bytes, each byte of which has a position.
+    pub streams: bool,
+}
+
+impl Content {
+    /// What comes at `position` and behind it.
+    #[must_use]
+    pub fn from_position(&self, position: u64) -> Self {
+        let mut rest = Self {
+            streams: self.streams,
+            ..Self::default()
+        };
+        for (record, &first) in self.records.iter().zip(&self.positions) {
+            let passed = usize::try_from(position.saturating_sub(first)).unwrap_or(usize::MAX);
+            let all_passed = if self.streams {
+                passed >= record.len()
+            } else {
+                passed > 0
+            };
+            if !all_passed {
+                rest.records.push(record[passed..].to_vec());
+                rest.positions.push(first.max(position));
+            }
+        }
+        rest
+    }
 }
 
 /// By partition.
@@ -59,6 +85,9 @@ where
     check_discovery(open(4_096).await, first.len()).await;
     check_reopening(open(3).await, &first).await;
     check_dropped_reads(open(3).await, &first).await;
+    for bytes_max in [7, 4_096, 1 << 20] {
+        super::resume::check(&mut open, bytes_max, &first).await;
+    }
 }
 
 /// Reads all partitions of a bounded source to their ends, in the order in which they were found.
@@ -173,16 +202,16 @@ pub async fn read_what_is_there(reader: &mut dyn PartitionReader, quiet: usize) 
 
 /// Puts payloads together.
 #[derive(Debug, Default)]
-struct Collector {
+pub(super) struct Collector {
     content: Content,
     /// Where the stream goes on; `None` before its first stretch.
     next: Option<u64>,
     nothing: usize,
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Collector {
-    fn take(&mut self, read: Read) {
+    pub(super) fn take(&mut self, read: Read) {
         if matches!(read, Read::Nothing) {
             self.nothing += 1;
             assert!(self.nothing < NOTHING_MAX, "the source has nothing and does not end");
@@ -195,6 +224,7 @@ impl Collector {
             Read::Boundary => self.next = None,
             Read::Data(Payload::Stream { bytes, position, .. }) => {
                 assert!(!bytes.is_empty(), "a payload holds something");
+                self.content.streams = true;
                 if let Some(next) = self.next {
                     assert_eq!(position, next, "positions of a stream count its bytes");
                 } else {
@@ -225,7 +255,7 @@ impl Collector {
         }
     }
 
-    fn finish(self) -> Content {
+    pub(super) fn finish(self) -> Content {
         assert!(
             self.content.positions.is_sorted_by(|a, b| a < b),
             "positions ascend: {:?}",

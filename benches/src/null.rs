@@ -27,6 +27,7 @@ impl SinkConnector for Null {
             writers: Writers::PerWorker,
             target: "nothing".to_owned(),
             delivery: Delivery::ExactlyOnce,
+            at_fresh_start: Vec::new(),
         })
     }
 

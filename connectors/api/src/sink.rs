@@ -25,7 +25,9 @@
 //! Any of it may be cut off at any point, without a further call: writers and committer are dropped, or the process is
 //! gone. What survives is what `prepare` made durable and the manifest names, and what `commit` did. A process that was
 //! taken for dead may go on meanwhile, up to a `commit` of an epoch that has a manifest: it then does what its successor
-//! does too. It never commits an epoch that its successor has not in its [`Recovery`].
+//! does too. It never commits an epoch that its successor has not in its [`Recovery`]. With at least once a sink
+//! need not stand that: the rows of one that goes on may be doubled or torn. So within a process a call that was begun
+//! has ended before the next generation recovers the sink.
 
 use std::fmt;
 use std::sync::Arc;
@@ -78,6 +80,9 @@ pub struct SinkDescription {
     pub target: String,
     /// The best that it can give, with checkpoints. It can also give less.
     pub delivery: Delivery,
+    /// What stands in the way of a [fresh start](Start::Fresh), and of nothing else: an output that is there and must not
+    /// be replaced.
+    pub at_fresh_start: Vec<ConfigProblem>,
 }
 
 /// How many writers a sink takes.
@@ -187,8 +192,9 @@ pub trait Sink: Send {
     async fn flush(&mut self) -> Result<(), Fault>;
 
     /// All rows of the epoch were written: makes them durable, in the target (at least once) or aside, where nobody sees
-    /// them yet (exactly once). What it returns is everything that committing them takes; it goes into the manifest and
-    /// must not grow with the rows. Called for each epoch, in order, also for one without rows. Never without checkpoints.
+    /// them yet (exactly once). What it returns is everything that committing them takes, and that a later generation must
+    /// know; it goes into the manifest, so it holds no rows. Called for each epoch, in order, also for one without rows.
+    /// Never without checkpoints.
     async fn prepare(&mut self, epoch: Epoch) -> Result<Prepared, Fault>;
 
     /// The end of the writer. Without checkpoints: the input has ended; makes everything visible and durable. With
@@ -202,7 +208,8 @@ pub trait Sink: Send {
 #[async_trait]
 pub trait Committer: Send {
     /// Mends what earlier generations left: removes what belongs to no completed epoch, and sees to it that a process
-    /// that was taken for dead can add nothing but what is in `recovery`. Called first, once.
+    /// that was taken for dead can add nothing but what is in `recovery`. Called first, once. This generation may itself
+    /// be taken for dead meanwhile: what a later one wrote must stay, so nothing is removed that may be of a later one.
     async fn recover(&mut self, recovery: &Recovery) -> Result<(), Fault>;
 
     /// The epoch has a manifest: makes its rows visible and durable, with all that was committed before. Idempotent: what
@@ -232,6 +239,9 @@ pub struct Recovery {
     /// Complete epochs whose commit is not confirmed, in order: each may be committed, half committed or not at all. If
     /// there are any, `last` is the last of them. The spool still holds what belongs to them.
     pub pending: Vec<PreparedEpoch>,
+    /// `last` is an epoch of another lineage, and this one has no complete epoch of its own yet: it goes back in history.
+    /// The target may hold rows of later epochs than `last`; where they can be told, they are to go.
+    pub rewound: bool,
 }
 
 /// The committer of a sink that has nothing to mend and nothing to commit: its rows are where they belong when `prepare`

@@ -228,6 +228,19 @@ fn read_at(_file: &File, _into: &mut [u8], _at: u64) -> io::Result<usize> {
     Ok(0)
 }
 
+/// Writes all bytes at a place of a file.
+#[cfg(unix)]
+pub(crate) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+/// Writes all bytes at a place of a file.
+#[cfg(not(unix))]
+pub(crate) fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    file.seek(SeekFrom::Start(at))?;
+    io::Write::write_all(&mut file, bytes)
+}
+
 /// A file's bytes on their way to a decompressor. At the end of a followed file there is nothing *at present*
 /// ([`io::ErrorKind::WouldBlock`]), which decompressors hand on without losing their place.
 #[derive(Debug)]

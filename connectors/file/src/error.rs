@@ -79,6 +79,32 @@ pub enum Error {
         /// The length of the content.
         to: u64,
     },
+    /// The output lost rows that were committed: put back what is missing, or begin anew.
+    #[error("{} holds {to} bytes, and {from} were committed: put back what is missing, or start with --fresh", path.display())]
+    OutputShorter {
+        /// The file.
+        path: PathBuf,
+        /// How much was committed.
+        from: u64,
+        /// Its length.
+        to: u64,
+    },
+    /// The output has bytes behind what was committed: remove them, or begin anew.
+    #[error("{} holds {len} bytes, and {end} were committed: somebody else has written to it, or another process has taken over this job", path.display())]
+    OutputLonger {
+        /// The file.
+        path: PathBuf,
+        /// How much was committed.
+        end: u64,
+        /// Its length.
+        len: u64,
+    },
+    /// The checkpoint is one of an output that was configured otherwise: set `parts` as it was, or begin anew.
+    #[error("the checkpoint is one of another kind of output than {}: set `parts` back, or start with --fresh", path.display())]
+    OtherOutput {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// What the checkpoint says of a file is not what this connector writes: begin anew.
     #[error("{} has a note in the checkpoint that cannot be read", path.display())]
     Note {
@@ -146,6 +172,7 @@ impl Error {
         match self {
             Self::Panicked => Domain::Internal,
             Self::Exists { .. }
+            | Self::OtherOutput { .. }
             | Self::OutOfSequence { .. }
             | Self::ReadTwice { .. }
             | Self::AddedBefore { .. }

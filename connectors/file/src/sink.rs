@@ -1,17 +1,21 @@
 //! Writes one file, or parts.
 
+mod committer;
 mod output;
 mod parts;
+mod prepared;
 mod single;
+mod spooling;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use wasmill_connector_api::config::{ConfigProblem, Folder};
 use wasmill_connector_api::sink::{
-    self, Chunk, Committer, CommitterContext, NoCommits, Prepared, SinkConnector, SinkContext, SinkDescription, Writers,
+    self, Chunk, Committer, CommitterContext, Prepared, SinkConnector, SinkContext, SinkDescription, Writers,
 };
 use wasmill_core::delivery::Delivery;
 use wasmill_core::fault::Fault;
@@ -21,15 +25,35 @@ use crate::client::canonical_name;
 use crate::config::{IfExists, SinkConfig};
 use crate::error::{Error, reason};
 
+use self::committer::{FileCommitter, PartsCommitter};
 use self::parts::PartsWriter;
 use self::single::SingleWriter;
+use self::spooling::SpoolingWriter;
 
 /// The sink connector `file`.
 ///
 /// One file is written as rows come and can be read while it grows: after each flush it ends with a whole row. It is
 /// durable when the job has ended. Parts are written under a name that begins with a dot and appear whole and durable,
-/// by rename; `*` does not match what is not yet complete. Delivery is at least once: a job that runs again writes its
-/// output again, in place of the old one unless `if-exists` says otherwise.
+/// by rename; `*` does not match what is not yet complete. Without checkpoints a job that runs again writes its output
+/// again, in place of the old one unless `if-exists` says otherwise.
+///
+/// # What it guarantees
+/// With checkpoints the best is exactly once:
+///
+/// * One file grows by whole epochs. An epoch's rows wait in the spool, and are written to their place in the file when
+///   the epoch is complete; a reader may see the last epoch in part while it is written, and never a row that goes away.
+///   Nobody else may write to the file: one that is longer or shorter than what was committed stops the job that goes on.
+///   In a compressed file each epoch is a gzip member or a zstd frame.
+/// * An epoch ends the part of each writer. Parts get their names when the epoch is complete; a reader may take a part
+///   away as soon as it sees it. Numbers go on after a restart and may skip; one that was used does not come again.
+///
+/// With `delivery = "at-least-once"` rows are visible as without checkpoints, and durable with each epoch. When a job goes
+/// on, one file is cut back to the end of the last complete epoch, since what followed is written again; parts that
+/// appeared after it stay, so their rows come twice.
+///
+/// A job that goes back to an old checkpoint cuts the file back to where it ended then, and removes parts that came later.
+///
+/// `if-exists` counts when a job starts anew, not when it goes on.
 pub struct Sink {
     /// Away while a thread works with it.
     writer: Option<Writer>,
@@ -37,7 +61,7 @@ pub struct Sink {
 
 enum Writer {
     Single(SingleWriter),
-    Parts(PartsWriter),
+    Parts(Box<PartsWriter>),
 }
 
 impl SinkConnector for Sink {
@@ -55,21 +79,62 @@ impl SinkConnector for Sink {
                 Some(_) => Writers::PerWorker,
             },
             target: target(config, folder),
-            delivery: Delivery::AtLeastOnce,
+            delivery: Delivery::ExactlyOnce,
+            at_fresh_start: in_the_way(config, &folder.resolve(&config.path)),
         })
     }
 
     fn open(config: SinkConfig, context: SinkContext) -> Result<Box<dyn sink::Sink>, Fault> {
         let path = context.folder.resolve(&config.path);
-        let writer = match &config.parts {
-            None => Writer::Single(SingleWriter::open(path, &config, &context.prologue)?),
-            Some(parts) => Writer::Parts(PartsWriter::open(path, &config, parts, context)?),
+        let writer = match (&config.parts, &context.spool) {
+            (None, Some(spool)) if context.delivery > Delivery::AtLeastOnce => {
+                let spool = Arc::clone(spool);
+                return Ok(Box::new(SpoolingWriter::open(path, &config, context, spool)?));
+            }
+            (None, _) => Writer::Single(SingleWriter::open(path, &config, &context)?),
+            (Some(parts), _) => Writer::Parts(Box::new(PartsWriter::open(path, &config, parts, context)?)),
         };
         Ok(Box::new(Self { writer: Some(writer) }))
     }
 
-    fn committer(_config: SinkConfig, _context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
-        Ok(Box::new(NoCommits))
+    fn committer(config: SinkConfig, context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
+        let path = context.folder.resolve(&config.path);
+        Ok(match config.parts {
+            None => Box::new(FileCommitter {
+                path,
+                spool: context.spool,
+            }),
+            Some(_) => Box::new(PartsCommitter {
+                folder: path,
+                generation: context.generation,
+                if_exists: config.if_exists,
+            }),
+        })
+    }
+}
+
+/// What is there and must not be replaced.
+fn in_the_way(config: &SinkConfig, path: &Path) -> Vec<ConfigProblem> {
+    if config.if_exists != IfExists::Error {
+        return Vec::new();
+    }
+    let found = match &config.parts {
+        None if path.exists() => Ok(Some("is there already")),
+        None => Ok(None),
+        Some(_) => parts::numbers(path).map(|numbers| {
+            numbers
+                .iter()
+                .any(|(_, number)| !number.temporary)
+                .then_some("has parts already")
+        }),
+    };
+    match found {
+        Ok(None) => Vec::new(),
+        Ok(Some(what)) => vec![
+            ConfigProblem::at("path", format!("\"{}\" {what}", config.path))
+                .help("move it away, or set `if-exists` to \"overwrite\" or \"append\""),
+        ],
+        Err(error) => vec![ConfigProblem::at("path", Fault::from(error).message)],
     }
 }
 
@@ -88,18 +153,6 @@ fn problems(config: &SinkConfig, path: &Path) -> Vec<ConfigProblem> {
             ConfigProblem::at("path", format!("\"{}\" is not a folder", config.path))
                 .help("with `parts`, `path` is the folder of the parts"),
         ),
-        (None, Some(_)) if config.if_exists == IfExists::Error => problems.push(
-            ConfigProblem::at("path", format!("\"{}\" is there already", config.path))
-                .help("move it away, or set `if-exists` to \"overwrite\" or \"append\""),
-        ),
-        (Some(_), Some(_)) if config.if_exists == IfExists::Error => match parts::numbers(path) {
-            Ok(numbers) if numbers.is_empty() => {}
-            Ok(_) => problems.push(
-                ConfigProblem::at("path", format!("\"{}\" has parts already", config.path))
-                    .help("move them away, or set `if-exists` to \"overwrite\" or \"append\""),
-            ),
-            Err(error) => problems.push(ConfigProblem::at("path", Fault::from(error).message)),
-        },
         _ => {}
     }
     // The nearest folder on the way that is there decides whether the others can be made.
@@ -132,7 +185,10 @@ fn target(config: &SinkConfig, folder: &Folder) -> String {
 
 impl Sink {
     /// Lets a blocking thread work with the writer.
-    async fn work(&mut self, job: impl FnOnce(&mut Writer) -> Result<(), Error> + Send + 'static) -> Result<(), Fault> {
+    async fn work<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut Writer) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Fault> {
         let mut writer = self.writer.take().ok_or(Error::Panicked)?;
         let (writer, done) = tokio::task::spawn_blocking(move || {
             let done = job(&mut writer);
@@ -165,11 +221,10 @@ impl sink::Sink for Sink {
 
     async fn prepare(&mut self, _epoch: Epoch) -> Result<Prepared, Fault> {
         self.work(|writer| match writer {
-            Writer::Single(writer) => writer.sync(),
-            Writer::Parts(writer) => writer.finish(),
+            Writer::Single(writer) => writer.prepare(),
+            Writer::Parts(writer) => writer.prepare(),
         })
-        .await?;
-        Ok(Prepared::default())
+        .await
     }
 
     async fn finish(&mut self) -> Result<(), Fault> {

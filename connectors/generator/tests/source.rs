@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use wasmill_connector_api::config::{Folder, decode};
 use wasmill_connector_api::conformance::source::check;
-use wasmill_connector_api::source::{Payload, Read, SourceConnector, SourceContext, Yields};
+use wasmill_connector_api::source::{Payload, Read, Resume, SourceConnector, SourceContext, Yields};
 use wasmill_connector_generator::Source;
 use wasmill_core::column::Column;
 use wasmill_core::id::PartitionName;
@@ -92,6 +92,31 @@ async fn rows_come_at_the_rate_and_no_sooner() {
         panic!("it never ends")
     };
     assert_eq!(columns.positions.len(), 500);
+}
+
+#[tokio::test]
+async fn numbers_go_on_only_among_as_many_partitions() {
+    let config = |partitions: u16| json!({ "kind": "counter", "rows": 10, "partitions": partitions });
+    let partition = PartitionName::new("1");
+    let mut reader = open(&config(2), 3).open(&partition, None).await.unwrap();
+    let Read::Data(Payload::Columns(columns)) = reader.read(1 << 20).await.unwrap() else {
+        panic!("there are rows")
+    };
+    assert_eq!(columns.positions, [1, 3, 5]);
+    let from = Resume {
+        position: 6,
+        note: reader.note(),
+    };
+    let mut reader = open(&config(2), 3).open(&partition, Some(&from)).await.unwrap();
+    let Read::Data(Payload::Columns(columns)) = reader.read(1 << 20).await.unwrap() else {
+        panic!("there are rows")
+    };
+    assert_eq!(columns.positions, [7, 9]);
+    let fault = open(&config(3), 3).open(&partition, Some(&from)).await.err().unwrap();
+    assert_eq!(
+        fault.message,
+        "the checkpoint is one of 2 partitions, and `partitions` is 3: set it back, or start with --fresh"
+    );
 }
 
 #[tokio::test]

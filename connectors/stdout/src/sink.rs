@@ -1,12 +1,14 @@
 //! Writes rows to standard output.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
 use wasmill_connector_api::config::{ConfigProblem, Folder};
 use wasmill_connector_api::sink::{
-    self, Chunk, Committer, CommitterContext, NoCommits, Prepared, SinkConnector, SinkContext, SinkDescription, Writers,
+    self, Chunk, Committer, CommitterContext, NoCommits, Prepared, SinkConnector, SinkContext, SinkDescription, Start,
+    Writers,
 };
 use wasmill_core::delivery::Delivery;
 use wasmill_core::fault::Fault;
@@ -19,7 +21,12 @@ use crate::error::Error;
 ///
 /// Each chunk of rows is written at once and never in part, so that rows of other writers to the same terminal stand
 /// between rows, not in them. When its reader goes away (`wasmill run ... | head`) the next write is a fault that
-/// [`is_closed`](crate::is_closed) knows. Delivery is at least once: a job that runs again writes its rows again.
+/// [`is_closed`](crate::is_closed) knows.
+///
+/// # What it guarantees
+/// At least once: what was written cannot be taken back, so after a failure the rows of the epoch that was not complete come
+/// again. Rows are handed to the system as they come; whether they are durable is up to whatever reads them. What stands
+/// before the first row comes once a process.
 #[derive(Debug)]
 pub struct Sink<W = io::Stdout> {
     /// Away while a thread writes.
@@ -27,6 +34,9 @@ pub struct Sink<W = io::Stdout> {
     /// Written before the first row.
     prologue: Option<bytes::Bytes>,
 }
+
+/// Whether this process has written to standard output: a job that fails and goes on in it writes to the same.
+static BEGUN: AtomicBool = AtomicBool::new(false);
 
 impl SinkConnector for Sink {
     const NAME: &'static str = "stdout";
@@ -37,11 +47,18 @@ impl SinkConnector for Sink {
             writers: Writers::One,
             target: "standard output".to_owned(),
             delivery: Delivery::AtLeastOnce,
+            at_fresh_start: Vec::new(),
         })
     }
 
     fn open(_config: Config, context: SinkContext) -> Result<Box<dyn sink::Sink>, Fault> {
-        Ok(Box::new(Self::to(io::stdout(), context)))
+        let begun = BEGUN.swap(true, Ordering::Relaxed);
+        let goes_on = begun && matches!(context.start, Start::Resumed(_));
+        let mut sink = Self::to(io::stdout(), context);
+        if goes_on {
+            sink.prologue = None;
+        }
+        Ok(Box::new(sink))
     }
 
     fn committer(_config: Config, _context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
@@ -101,10 +118,12 @@ impl<W: Write + Send + 'static> sink::Sink for Sink<W> {
 #[cfg(test)]
 mod tests {
     use std::io::{PipeReader, PipeWriter, Read};
+    use std::sync::{Arc, Mutex};
     use std::thread::JoinHandle;
 
     use bytes::Bytes;
 
+    use wasmill_connector_api::conformance::epochs::{self, EpochTarget, Settings};
     use wasmill_connector_api::conformance::sink::{Target, check};
 
     use super::*;
@@ -146,6 +165,56 @@ mod tests {
     #[tokio::test]
     async fn standard_output_conforms() {
         check(&mut Pipe::default()).await;
+    }
+
+    /// What a process wrote.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// One after the other, each with a standard output of its own.
+    #[derive(Default)]
+    struct Processes(Vec<Written>);
+
+    impl EpochTarget for Processes {
+        async fn clear(&mut self) -> Folder {
+            self.0.clear();
+            Folder::new(".")
+        }
+
+        async fn open(&mut self, context: SinkContext) -> Result<Box<dyn sink::Sink>, Fault> {
+            let written = Written::default();
+            self.0.push(written.clone());
+            Ok(Box::new(Sink::to(written, context)))
+        }
+
+        async fn committer(&mut self, context: CommitterContext) -> Result<Box<dyn Committer>, Fault> {
+            <Sink as SinkConnector>::committer(Config::default(), context)
+        }
+
+        async fn visible(&mut self) -> Vec<Vec<u8>> {
+            self.0.iter().map(|written| written.0.lock().unwrap().clone()).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_come_at_least_once_whatever_is_cut_off() {
+        let settings = Settings {
+            delivery: Delivery::AtLeastOnce,
+            writers_max: 1,
+            scripts: 200,
+        };
+        epochs::check(&mut Processes::default(), settings).await;
     }
 
     #[tokio::test]

@@ -101,9 +101,13 @@ impl AnySink for StandIn {
                     writers: Writers::One,
                     target: config.to_string(),
                     delivery: Delivery::ExactlyOnce,
+                    at_fresh_start: Vec::new(),
                 })
             }
-            described => described,
+            described => described.map(|description| SinkDescription {
+                at_fresh_start: Vec::new(),
+                ..description
+            }),
         }
     }
 

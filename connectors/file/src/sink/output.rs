@@ -1,35 +1,34 @@
-//! An open output file behind its compressor.
+//! What bytes are compressed by on their way.
 
-use std::fs::File;
 use std::io::{self, Write};
 
 use flate2::write::GzEncoder;
 
 use crate::config::Compression;
 
-/// Takes bytes, compresses them, writes them.
-pub(super) enum Output {
-    Plain(File),
-    Gzip(Box<GzEncoder<File>>),
-    Zstd(Box<zstd::stream::write::Encoder<'static, File>>),
+/// Takes bytes, compresses them, hands them on.
+pub(super) enum Output<W: Write> {
+    Plain(W),
+    Gzip(Box<GzEncoder<W>>),
+    Zstd(Box<zstd::stream::write::Encoder<'static, W>>),
 }
 
-impl Output {
-    /// An output to `file`, from where it stands.
-    pub(super) fn new(file: File, compression: Compression) -> io::Result<Self> {
+impl<W: Write> Output<W> {
+    /// An output to `to`, from where it stands: a gzip member or a zstd frame of its own.
+    pub(super) fn new(to: W, compression: Compression) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Auto | Compression::None => Self::Plain(file),
-            Compression::Gzip => Self::Gzip(Box::new(GzEncoder::new(file, flate2::Compression::default()))),
+            Compression::Auto | Compression::None => Self::Plain(to),
+            Compression::Gzip => Self::Gzip(Box::new(GzEncoder::new(to, flate2::Compression::default()))),
             Compression::Zstd => {
                 let level = zstd::DEFAULT_COMPRESSION_LEVEL;
-                Self::Zstd(Box::new(zstd::stream::write::Encoder::new(file, level)?))
+                Self::Zstd(Box::new(zstd::stream::write::Encoder::new(to, level)?))
             }
         })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Plain(file) => file.write_all(bytes),
+            Self::Plain(to) => to.write_all(bytes),
             Self::Gzip(encoder) => encoder.write_all(bytes),
             Self::Zstd(encoder) => encoder.write_all(bytes),
         }
@@ -38,29 +37,27 @@ impl Output {
     /// Lets readers see what was written.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Plain(file) => file.flush(),
+            Self::Plain(to) => to.flush(),
             Self::Gzip(encoder) => encoder.flush(),
             Self::Zstd(encoder) => encoder.flush(),
         }
     }
 
-    /// Makes what was written durable.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.flush()?;
+    /// What it writes to.
+    pub(super) fn get_mut(&mut self) -> &mut W {
         match self {
-            Self::Plain(file) => file.sync_all(),
-            Self::Gzip(encoder) => encoder.get_ref().sync_all(),
-            Self::Zstd(encoder) => encoder.get_ref().sync_all(),
+            Self::Plain(to) => to,
+            Self::Gzip(encoder) => encoder.get_mut(),
+            Self::Zstd(encoder) => encoder.get_mut(),
         }
     }
 
-    /// Writes what ends the compressed data, and makes all of it durable.
-    pub(super) fn finish(self) -> io::Result<()> {
-        let file = match self {
-            Self::Plain(file) => file,
-            Self::Gzip(encoder) => encoder.finish()?,
-            Self::Zstd(encoder) => encoder.finish()?,
-        };
-        file.sync_all()
+    /// Writes what ends the compressed data.
+    pub(super) fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Plain(to) => Ok(to),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
     }
 }

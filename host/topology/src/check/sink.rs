@@ -122,7 +122,13 @@ impl Checker<'_> {
             shape_only: false,
             problems: self.problems(),
         };
-        foreign.ask(|config| connector.describe(config, &self.folder))
+        foreign.ask(|config| {
+            let mut description = connector.describe(config, &self.folder)?;
+            match std::mem::take(&mut description.at_fresh_start) {
+                problems if problems.is_empty() => Ok(description),
+                problems => Err(problems),
+            }
+        })
     }
 
     fn same_target(&mut self, at: usize, node: &Node, sink: &Sink, description: &SinkDescription) {

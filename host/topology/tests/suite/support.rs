@@ -226,6 +226,7 @@ impl SinkConnector for FileSink {
             writers: Writers::One,
             target: folder.resolve(&config.path).display().to_string(),
             delivery: Delivery::ExactlyOnce,
+            at_fresh_start: Vec::new(),
         })
     }
 
@@ -254,6 +255,7 @@ impl SinkConnector for Stdout {
             writers: Writers::One,
             target: "standard output".to_owned(),
             delivery: Delivery::AtLeastOnce,
+            at_fresh_start: Vec::new(),
         })
     }
 

@@ -286,6 +286,7 @@ impl SinkConnector for Webhook {
             writers: Writers::PerWorker,
             target: config.url.clone(),
             delivery: Delivery::EffectivelyOnce,
+            at_fresh_start: Vec::new(),
         })
     }
 

@@ -14,8 +14,8 @@ use crate::envelope::Checksum;
 use crate::store::{Creation, Store};
 use crate::{Body, Damage, Error, Link, Manifest, Origin, layout};
 
-/// How often a listing is read again because its newest link was gone.
-const READ_ATTEMPTS_MAX: u32 = 5;
+/// How often a chain is read again because it has grown meanwhile.
+const READ_ATTEMPTS_MAX: u32 = 20;
 
 /// A lineage's chain as it was found: links without gaps, oldest first. Older ones have been removed.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,9 @@ impl Found {
 impl Chain {
     /// Reads a lineage's chain. `None` where it has no link: it was not opened.
     ///
+    /// A link that was the newest when it was listed may have been removed, and its number taken by somebody who came too
+    /// late, before it is read. Then there is a higher one; so it is listed again after it was read.
+    ///
     /// # Errors
     /// The store's, or a link is of a later version.
     pub async fn read(store: &dyn Store, lineage: Lineage) -> Result<Option<Self>, Error> {
@@ -68,7 +71,7 @@ impl Chain {
                     links.insert(*number, found);
                 }
             }
-            if links.contains_key(newest) {
+            if links.contains_key(newest) && self::numbers(store, lineage).await?.last() == Some(newest) {
                 return Ok(Some(Self {
                     lineage,
                     links: connected(links),
@@ -76,7 +79,7 @@ impl Chain {
             }
         }
         Err(Error::Absent(format!(
-            "the newest link of lineage {lineage} goes away while it is read"
+            "the chain of lineage {lineage} grows while it is read, each time"
         )))
     }
 

@@ -1,6 +1,8 @@
 //! Who may append to a chain, and what of it is read.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use wasmill_checkpoint::chain::{Chain, Found, Writer, lineages};
@@ -216,4 +218,47 @@ fn a_lineage_that_another_goes_on_from_takes_no_more_links() {
         assert_eq!(Chain::newest(&*store).await.unwrap().unwrap().lineage, Lineage(2));
         assert_eq!(lineages(&*store).await.unwrap(), [ONE, Lineage(2)]);
     });
+}
+
+/// At each point of a reading: its newest link is removed, because there are newer ones, and somebody who slept takes the
+/// number.
+#[test]
+fn a_chain_that_grows_while_it_is_read_is_read_as_it_is() {
+    for point in 0..40 {
+        let faulty = Faulty::new(
+            point,
+            Faults {
+                delays_max: 2,
+                ..Faults::default()
+            },
+        );
+        let store: Arc<dyn Store> = Arc::new(faulty.clone());
+        let quick: Arc<dyn Store> = Arc::new(faulty.memory().clone());
+        let mut sleeper = block_on(open(&quick, "a")).unwrap();
+        let chain = block_on(read(&quick));
+        let second = Writer::take_over(quick.clone(), &chain, "b".to_owned());
+        let mut second = block_on(second).unwrap();
+
+        let mut reading = pin!(read(&store));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut found = None;
+        for _ in 0..point {
+            if let Poll::Ready(chain) = reading.as_mut().poll(&mut context) {
+                found = Some(chain);
+                break;
+            }
+        }
+        if found.is_some() {
+            continue;
+        }
+        block_on(async {
+            second.append(epoch(0)).await.unwrap();
+            for number in 0..2 {
+                quick.delete(&layout::link(ONE, number)).await.unwrap();
+            }
+            assert!(matches!(sleeper.append(epoch(7)).await, Err(Error::Fenced { .. })));
+        });
+        let epochs: Vec<u64> = block_on(reading).manifests().map(|manifest| manifest.epoch.0).collect();
+        assert_eq!(epochs, [0], "at point {point}");
+    }
 }

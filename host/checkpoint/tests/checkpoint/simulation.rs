@@ -97,7 +97,7 @@ fn simulate(seed: u64, mutation: Mutation, told: &mut Told) -> Result<(), String
         }
         world.look();
         if let Some(violation) = world.violation() {
-            return Err(violation);
+            return Err(format!("{violation}; {}", world.story()));
         }
         // Those who were asleep wake up and do what they can.
         if finished && hosts.is_empty() && !world.store.arrive() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use wasmill_checkpoint::chain::{Chain, Writer};
+use wasmill_checkpoint::chain::{Chain, Found, Writer};
 use wasmill_checkpoint::coordinator::{Coordinator, Effect, Input, Job, Outcome, Settings, SinkFacts, Start, Then};
 use wasmill_checkpoint::manifest::{PartitionCut, PartitionState, Prepared, SourceCut, TopologyFacts};
 use wasmill_checkpoint::recover::{self, Decision, Pending};
@@ -694,6 +694,10 @@ async fn remove(
         }
         _ => {}
     }
+    world.note(|| {
+        let seen: Vec<u64> = chain.links.iter().map(Found::number).collect();
+        format!("generation {generation} sees links {seen:?} and removes {removals:?}")
+    });
     for number in removals.links {
         world.count("removed links");
         store.delete(&layout::link(Lineage(1), number)).await?;

@@ -5,13 +5,13 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use wasmill_checkpoint::manifest::Prepared;
 use wasmill_checkpoint::snapshot::Reader;
 use wasmill_checkpoint::store::{Dice, Faults, Faulty, Store};
-use wasmill_checkpoint::{Link, Manifest, layout};
+use wasmill_checkpoint::{Body, Link, Manifest, layout};
 use wasmill_core::id::{Epoch, Generation, KeyGroup, Lineage, NodeId};
 
 use crate::block_on::block_on;
@@ -48,6 +48,9 @@ pub(crate) enum Mutation {
     ReadsOn,
 }
 
+/// How many notes are kept.
+const NOTES_MAX: usize = 60;
+
 /// A record: partition, number in it, key.
 pub(crate) type Record = (u64, u64, u64);
 /// A row of the output: the record, and the count of its key.
@@ -69,6 +72,7 @@ pub(crate) struct World {
     pub(crate) read_to: RefCell<Vec<usize>>,
     /// What came to pass how often.
     pub(crate) tally: RefCell<BTreeMap<&'static str, u64>>,
+    notes: RefCell<VecDeque<String>>,
     checked: RefCell<Checked>,
 }
 
@@ -108,6 +112,7 @@ impl World {
             deltas_max: 1 + dice.below(3) as usize,
             dice: RefCell::new(dice),
             tally: RefCell::default(),
+            notes: RefCell::default(),
             checked: RefCell::default(),
         }
     }
@@ -118,6 +123,23 @@ impl World {
 
     pub(crate) fn count(&self, what: &'static str) {
         *self.tally.borrow_mut().entry(what).or_default() += 1;
+    }
+
+    /// What was last done, for those who look for the reason of a violation.
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.len() == NOTES_MAX {
+            notes.pop_front();
+        }
+        notes.push_back(format!("{}: {}", self.now.borrow(), what()));
+    }
+
+    /// The last notes.
+    pub(crate) fn story(&self) -> String {
+        let notes = self.notes.borrow();
+        notes
+            .iter()
+            .fold("before:".to_owned(), |story, note| story + "\n  " + note)
     }
 
     pub(crate) fn violate(&self, what: String) {
@@ -166,6 +188,7 @@ impl World {
     }
 
     fn check_link(&self, number: u64, bytes: bytes::Bytes) {
+        self.note(|| format!("link {number} is there: {}", brief(&bytes)));
         let path = layout::link(Lineage(1), number);
         let link = match Link::open(&path, &bytes) {
             Ok((link, _)) => link,
@@ -293,4 +316,23 @@ impl World {
 /// The key group of a key.
 pub(crate) const fn group_of(key: u64) -> KeyGroup {
     KeyGroup((key % KEY_GROUPS as u64) as u16)
+}
+
+/// A link in a line: who wrote it and what it says.
+fn brief(bytes: &[u8]) -> String {
+    Link::open("", bytes).map_or_else(
+        |error| error.to_string(),
+        |(link, _)| match link.body {
+            Body::Manifest(manifest) => {
+                let files: Vec<&str> = manifest.state.files().map(|file| &*file.path).collect();
+                format!(
+                    "{} epoch {} of {}",
+                    manifest.generation,
+                    manifest.epoch,
+                    files.join(" ")
+                )
+            }
+            body => format!("{} {body:?}", link.writer),
+        },
+    )
 }

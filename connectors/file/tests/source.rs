@@ -594,9 +594,10 @@ async fn a_file_that_is_gone_or_another_one_or_shorter_is_a_fault_that_says_what
     let bounded = json!({ "path": "log*" });
     let put_back = |path: &Path, what: &str| format!("{} {what}", path.display());
     let (dir, path, from) = followed(b"1\n2\n").await;
+    // Keeps the inode in use: another file that took it would be this one, cut to nothing and written anew.
+    let _original = fs::File::open(&path).unwrap();
     for config in [&follow(), &bounded] {
         fs::remove_file(&path).ok();
-        // Keeps the inode in use.
         fs::write(dir.path().join("logs"), "").unwrap();
         let mut source = open(dir.path(), config, 1);
         source.discover().await.unwrap();
